@@ -110,7 +110,7 @@ pub trait DiskFile: 'static {
     async fn set_len(&self, len: u64) -> DiskResult<()>;
 
     /// The file's length in bytes.
-    async fn len(&self) -> DiskResult<u64>;
+    async fn size(&self) -> DiskResult<u64>;
 }
 
 /// A directory tree with direct-I/O files, and a clock. Cheap to clone: a handle.
