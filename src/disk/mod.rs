@@ -13,7 +13,6 @@
 //! - A name (create, rename, remove) is durable only after [`Disk::sync_dir`] of its directory.
 //! - An error of a write or a sync says nothing about what reached the disk.
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -71,11 +70,11 @@ pub enum OpenMode {
     OpenOrCreate,
 }
 
-/// An owned buffer that a direct write or read can use: aligned in memory to [`ALIGNMENT`].
+/// An owned buffer that a direct write can use: aligned in memory to [`ALIGNMENT`].
 pub trait DiskBuffer: 'static {
     /// The bytes.
     fn bytes(&self) -> &[u8];
-    /// The bytes, to fill. A fresh buffer's content is unspecified but initialised.
+    /// The bytes, to fill. A fresh buffer is all zero.
     fn bytes_mut(&mut self) -> &mut [u8];
 }
 
@@ -85,20 +84,17 @@ pub trait DiskFile: 'static {
     /// The buffer of this disk.
     type Buffer: DiskBuffer;
 
+    /// What a read gives: exactly the bytes that were read.
+    type Data: std::ops::Deref<Target = [u8]> + 'static;
+
     /// A buffer of `len` bytes, a multiple of [`ALIGNMENT`].
     fn allocate(&self, len: usize) -> Self::Buffer;
 
-    /// Writes the first `len` bytes of `buffer` at `position`, all of them or an error, and gives the buffer back.
-    fn write_at(
-        &self,
-        position: u64,
-        buffer: Self::Buffer,
-        len: usize,
-    ) -> impl Future<Output = (DiskResult<()>, Self::Buffer)>;
+    /// Writes the whole buffer at `position`, all of it or an error.
+    async fn write_at(&self, position: u64, buffer: Self::Buffer) -> DiskResult<()>;
 
-    /// Reads up to `len` bytes at `position`; fewer only at the end of the file (then the count is short, and may be
-    /// no multiple of [`ALIGNMENT`]). The bytes past the count are unspecified.
-    fn read_at(&self, position: u64, len: usize) -> impl Future<Output = DiskResult<(Self::Buffer, usize)>>;
+    /// Reads up to `len` bytes at `position`; fewer only at the end of the file.
+    async fn read_at(&self, position: u64, len: usize) -> DiskResult<Self::Data>;
 
     /// fdatasync: makes every completed write, and the file's length, durable.
     async fn sync_data(&self) -> DiskResult<()>;
