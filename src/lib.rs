@@ -18,6 +18,15 @@
 //!
 //! Start reading at [`server::serve`], and with `ARCHITECTURE.md` beside you.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        clippy::disallowed_macros,
+        reason = "a test may fail loudly; the library is also linted without its tests"
+    )
+)]
+
 pub mod cli;
 pub mod config;
 pub mod coordinator;
