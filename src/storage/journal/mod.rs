@@ -1,0 +1,3 @@
+//! The journal: a shard's write-ahead log, shared by all its partitions.
+
+pub mod block;
