@@ -1,3 +1,4 @@
 //! The journal: a shard's write-ahead log, shared by all its partitions.
 
 pub mod block;
+pub mod scan;
