@@ -1,22 +1,14 @@
-//! **corelog**: a message broker that speaks the Apache Kafka protocol on a thread-per-core io_uring storage engine.
+//! **corelog**: a message broker that will speak the Apache Kafka protocol on a thread-per-core io_uring storage engine.
 //!
-//! A layer knows only those below it; lowest first:
+//! Today this crate holds the engine's lowest parts. A layer knows only those below it; lowest first:
 //!
 //! | module | what it is |
 //! | --- | --- |
 //! | [`vocabulary`] | the domain's small types: offsets, epochs, partition and shard ids |
-//! | [`disk`] | the small I/O trait and its two implementations: io_uring, and a simulated disk |
-//! | [`record`] | Kafka record batches (format 2): parse, validate, patch, build |
-//! | [`storage`] | the engine: journal, segments, indexes, batch cache, recovery |
-//! | [`partition`] | one partition as its leader sees it: producer state, high watermark, waiters |
-//! | [`coordinator`] | consumer groups as state machines without I/O |
-//! | [`metadata`] | topics, placement, configs, producer-id blocks: a state machine fed by a command log |
-//! | [`config`] | the one table of configuration keys |
-//! | [`protocol`] | the wire codec |
-//! | [`server`] | shards, router, connections, and a handler file for each API |
-//! | [`cli`] | what a person types |
+//! | [`disk`] | the small I/O trait, and direct I/O on io_uring behind it |
+//! | [`storage`] | the engine; so far the journal's format and what recovery reads of it |
 //!
-//! Start reading at [`server::serve`], and with `ARCHITECTURE.md` beside you.
+//! `ARCHITECTURE.md` says what comes above them.
 
 #![cfg_attr(
     test,
@@ -27,14 +19,6 @@
     )
 )]
 
-pub mod cli;
-pub mod config;
-pub mod coordinator;
 pub mod disk;
-pub mod metadata;
-pub mod partition;
-pub mod protocol;
-pub mod record;
-pub mod server;
 pub mod storage;
 pub mod vocabulary;

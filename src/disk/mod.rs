@@ -1,9 +1,8 @@
-//! The disk as the engine sees it: a small asynchronous trait with two implementations.
+//! The disk as the engine sees it: a small asynchronous trait.
 //!
 //! [`uring::UringDisk`] does direct I/O on io_uring through glommio and is the only place that names glommio's files.
-//! [`sim::SimDisk`] keeps files in memory, and can crash at any step, keep an arbitrary part of what was not synced,
-//! fail, run full, delay and flip bits, all from one seed. Time comes through the same door, so a simulated history
-//! owns it too.
+//! The engine is generic over [`Disk`], so that a simulated disk can take its place; time comes through the same door,
+//! so a simulated history owns it too.
 //!
 //! # Contract
 //! - Positions, lengths and buffers of [`DiskFile::write_at`] and [`DiskFile::read_at`] are multiples of [`ALIGNMENT`].
@@ -16,7 +15,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub mod sim;
 pub mod uring;
 
 /// Every direct read and write is a multiple of this many bytes, at a multiple of this position: the largest logical

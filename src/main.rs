@@ -1,5 +1,0 @@
-//! The `corelog` binary: everything is in the library.
-
-fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
-}
