@@ -1,12 +1,14 @@
 //! **corelog**: a message broker that will speak the Apache Kafka protocol on a thread-per-core io_uring storage engine.
 //!
-//! Today this crate holds the engine's lowest parts. A layer knows only those below it; lowest first:
+//! A layer knows only those below it; lowest first:
 //!
 //! | module | what it is |
 //! | --- | --- |
 //! | [`vocabulary`] | the domain's small types: offsets, epochs, partition and shard ids |
 //! | [`disk`] | the small I/O trait, and direct I/O on io_uring behind it |
 //! | [`storage`] | the engine; so far the journal's format and what recovery reads of it |
+//! | [`metadata`] | topics, partitions, placement and producer ids: a state machine fed by commands |
+//! | [`protocol`] | Kafka's framing and messages: a declarative, bounds-checked codec; knows only the vocabulary |
 //!
 //! `ARCHITECTURE.md` says what comes above them.
 
@@ -20,5 +22,7 @@
 )]
 
 pub mod disk;
+pub mod metadata;
+pub mod protocol;
 pub mod storage;
 pub mod vocabulary;
