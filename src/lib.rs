@@ -6,7 +6,9 @@
 //! | --- | --- |
 //! | [`vocabulary`] | the domain's small types: offsets, epochs, partition and shard ids |
 //! | [`disk`] | the small I/O trait, and direct I/O on io_uring behind it |
+//! | [`record`] | Kafka's record batches |
 //! | [`storage`] | the engine; so far the journal's format and what recovery reads of it |
+//! | [`partition`] | a partition as its leader sees it; so far its idempotent producers |
 //! | [`metadata`] | topics, partitions, placement and producer ids: a state machine fed by commands |
 //! | [`protocol`] | Kafka's framing and messages: a declarative, bounds-checked codec; knows only the vocabulary |
 //!
@@ -23,6 +25,8 @@
 
 pub mod disk;
 pub mod metadata;
+pub mod partition;
 pub mod protocol;
+pub mod record;
 pub mod storage;
 pub mod vocabulary;

@@ -15,6 +15,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub mod sim;
 pub mod uring;
 
 /// Every direct read and write is a multiple of this many bytes, at a multiple of this position: the largest logical

@@ -1,6 +1,324 @@
 //! The storage engine: one journal a shard makes appends durable, segments written later are what reads come from.
-//! Of this, the journal's format and its reading after a crash are here; segments and the append path are not.
 //!
-//! Knows partitions, offsets and batches; knows nothing of sockets, topics' names, groups or clusters.
+//! Knows partitions, offsets and batches; knows nothing of sockets, topics' names, groups or clusters. It is generic
+//! over the disk and its loops are plain futures, so that a simulation can run it as the broker does.
+//!
+//! The road of an append: [`Storage::append`] gives the batch its offset, copies it into the partition's segment in
+//! memory and hands it to the journal, all without waiting; [`Appended::commit`] resolves when the journal's fdatasync
+//! covers it, and only then can it be read. Meanwhile [`flush`](self) loops write full chunks to the segment files, and
+//! when the journal's room runs out they bring the oldest file's partitions up to date, write a checkpoint, and free it.
+//!
+//! What bounds memory: dirty bytes are in the journal, which has a fixed number of files; clean ones are a cache with a
+//! byte budget, evicted in the order in which they were written.
 
+pub mod checkpoint;
+mod flush;
 pub mod journal;
+pub mod log;
+pub mod notify;
+pub mod recovery;
+pub mod segment;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+
+use bytes::Bytes;
+
+use crate::disk::{Disk, DiskError, DiskResult};
+use crate::record::BatchHeader;
+use crate::vocabulary::{LeaderEpoch, Offset, PartitionId, ShardId};
+use checkpoint::{Checkpoint, CheckpointedLog};
+use journal::block::{Entry, EntryKind};
+use journal::commit::{Commit, Fenced};
+use journal::writer::{Journal, JournalOptions, WRITERS};
+use log::{Log, LogReadError, LogSeed};
+use notify::Notify;
+use recovery::{ShardSeed, journal_directory};
+use segment::{Records, Segment};
+
+/// The engine's bounds, for one shard.
+#[derive(Clone, Debug)]
+pub struct StorageOptions {
+    /// The journal's.
+    pub journal: JournalOptions,
+    /// What segments hold in memory, in bytes; what is not written yet may exceed it.
+    pub cache_bytes: usize,
+    /// The length at which a segment ends (Kafka's `log.segment.bytes`), at most 2 GiB − 1.
+    pub segment_bytes: u64,
+}
+
+impl Default for StorageOptions {
+    /// 4 journal files of 64 MiB, blocks of 1 MiB, 128 MiB of cache, segments of 1 GiB.
+    fn default() -> StorageOptions {
+        let journal = JournalOptions { file_bytes: 64 << 20, files_max: 4, block_bytes_max: 1 << 20 };
+        StorageOptions { journal, cache_bytes: 128 << 20, segment_bytes: 1 << 30 }
+    }
+}
+
+/// Why a batch was not appended. Nothing of it is in the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// Final: the journal failed or the shard stops. Kafka's `KAFKA_STORAGE_ERROR`.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
+    /// The disk has no room for segments; appends are taken again when it has. Kafka's `KAFKA_STORAGE_ERROR`.
+    #[error("the disk is full: free some space, appends are then taken again by themselves")]
+    DiskFull,
+    /// The batch is larger than a journal file. Kafka's `MESSAGE_TOO_LARGE`.
+    #[error("a batch of {0} bytes is larger than a journal file can hold")]
+    TooLarge(usize),
+    /// The partition was deleted. Kafka's `UNKNOWN_TOPIC_OR_PARTITION`.
+    #[error("the partition was deleted")]
+    Deleted,
+}
+
+/// A batch that has its place in the log.
+#[derive(Clone)]
+pub struct Appended {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// Resolves when it is durable.
+    pub commit: Rc<Commit>,
+}
+
+/// What of a partition's state above the log goes into checkpoints. Called when it covers the log up to its end.
+pub type SnapshotSource = Rc<dyn Fn(PartitionId) -> Bytes>;
+
+/// A loop of the engine, to be run by the shard for as long as the engine lives.
+pub type Loop = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The engine of one shard. A cheap handle.
+pub struct Storage<D: Disk> {
+    engine: Rc<Engine<D>>,
+}
+
+impl<D: Disk> Clone for Storage<D> {
+    fn clone(&self) -> Self {
+        Storage { engine: self.engine.clone() }
+    }
+}
+
+struct Engine<D: Disk> {
+    disk: D,
+    data_dir: PathBuf,
+    shard: ShardId,
+    options: StorageOptions,
+    journal: Rc<Journal<D>>,
+    logs: RefCell<HashMap<PartitionId, Rc<Log<D>>>>,
+    snapshots: SnapshotSource,
+    /// Memory that segments hold, in bytes.
+    cached_bytes: Cell<usize>,
+    /// Segments with a chunk that can be evicted once it is written; one entry a chunk, oldest first.
+    evictable: RefCell<VecDeque<Weak<Segment<D>>>>,
+    /// Segments with chunks to write.
+    full: RefCell<VecDeque<Rc<Segment<D>>>>,
+    filled: Notify,
+    /// One checkpoint at a time: they go through the same temporary file.
+    checkpointing: Cell<bool>,
+    checkpointed: Notify,
+    disk_full: Cell<bool>,
+    stopping: Cell<bool>,
+}
+
+impl<D: Disk> Storage<D> {
+    /// Starts a shard's engine with what recovery found. The loops must be run, each as a task of its own.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub async fn start(
+        disk: D,
+        data_dir: &Path,
+        options: StorageOptions,
+        seed: ShardSeed,
+        snapshots: SnapshotSource,
+    ) -> DiskResult<(Storage<D>, Vec<Loop>)> {
+        let directory = journal_directory(data_dir, seed.shard);
+        let journal =
+            Journal::open(disk.clone(), directory, seed.shard, options.journal.clone(), &seed.journal).await?;
+        let journal = Rc::new(journal);
+        let logs = seed.logs.iter().map(|seed| (seed.id, Rc::new(Log::open(data_dir, seed)))).collect();
+        let engine = Rc::new(Engine {
+            disk,
+            data_dir: data_dir.to_path_buf(),
+            shard: seed.shard,
+            options,
+            journal: journal.clone(),
+            logs: RefCell::new(logs),
+            snapshots,
+            cached_bytes: Cell::new(0),
+            evictable: RefCell::default(),
+            full: RefCell::default(),
+            filled: Notify::default(),
+            checkpointing: Cell::new(false),
+            checkpointed: Notify::default(),
+            disk_full: Cell::new(false),
+            stopping: Cell::new(false),
+        });
+        let mut loops: Vec<Loop> = Vec::new();
+        for _ in 0..WRITERS {
+            loops.push(Box::pin(journal.clone().write_blocks()));
+        }
+        loops.push(Box::pin(journal.sync_blocks()));
+        loops.push(Box::pin(engine.clone().write_full_chunks()));
+        loops.push(Box::pin(engine.clone().release_journal_files()));
+        Ok((Storage { engine }, loops))
+    }
+
+    /// The log of a partition, made when there is none, with its files in `directory` below the data directory.
+    pub fn open_log(&self, id: PartitionId, directory: &Path) -> Rc<Log<D>> {
+        let mut logs = self.engine.logs.borrow_mut();
+        let open = || Rc::new(Log::open(&self.engine.data_dir, &LogSeed::new(id, directory.to_path_buf())));
+        logs.entry(id).or_insert_with(open).clone()
+    }
+
+    /// Appends a whole batch, whose header is `header`. Does not wait.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn append(
+        &self,
+        log: &Rc<Log<D>>,
+        batch: Bytes,
+        header: &BatchHeader,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<Appended, AppendError> {
+        let engine = &*self.engine;
+        debug_assert_eq!(header.total_len(), batch.len());
+        if let Some(fenced) = engine.journal.fenced() {
+            return Err(fenced.into());
+        }
+        if engine.stopping.get() {
+            return Err(Fenced { shard: engine.shard.0, reason: "the broker is stopping".into() }.into());
+        }
+        if engine.disk_full.get() {
+            return Err(AppendError::DiskFull);
+        }
+        if log.is_deleted() {
+            return Err(AppendError::Deleted);
+        }
+        if batch.len() > engine.journal.entry_bytes_max() || batch.len() as u64 > engine.options.segment_bytes {
+            return Err(AppendError::TooLarge(batch.len()));
+        }
+        let base_offset = log.end().offset;
+        let grown = log.append(&batch, header, leader_epoch, engine.options.segment_bytes);
+        let entry = Entry { partition: log.id(), kind: EntryKind::Batch, leader_epoch, base_offset, payload: batch };
+        let commit = engine.journal.append(entry, log.clone(), grown.end)?;
+        engine.cached_bytes.set(engine.cached_bytes.get() + grown.bytes);
+        if let Some(segment) = grown.full {
+            engine.full.borrow_mut().push_back(segment);
+            engine.filled.notify();
+        }
+        Ok(Appended { base_offset, commit })
+    }
+
+    /// Whole durable batches of `log` from the one that holds `offset`; see [`Log::read`].
+    ///
+    /// # Errors
+    /// See [`LogReadError`].
+    pub async fn read(&self, log: &Log<D>, offset: Offset, max_bytes: usize) -> Result<Records, LogReadError> {
+        log.read(&self.engine.disk, offset, max_bytes).await
+    }
+
+    /// The disk, for reads that go through [`Log`].
+    pub fn disk(&self) -> &D {
+        &self.engine.disk
+    }
+
+    /// Removes a partition and its files.
+    ///
+    /// # Errors
+    /// Those of the disk; the partition is gone all the same, files may remain.
+    pub async fn delete_log(&self, id: PartitionId) -> Result<(), DiskError> {
+        let Some(log) = self.engine.logs.borrow_mut().remove(&id) else { return Ok(()) };
+        let engine = &*self.engine;
+        engine.cached_bytes.set(engine.cached_bytes.get().saturating_sub(log.delete()));
+        engine.disk.remove_dir_all(log.directory()).await
+    }
+
+    /// Waits until everything that was appended so far is durable.
+    ///
+    /// # Errors
+    /// [`Fenced`].
+    pub async fn all_durable(&self) -> Result<(), Fenced> {
+        self.engine.journal.all_durable().await
+    }
+
+    /// Why the shard takes no appends, if it failed.
+    pub fn fenced(&self) -> Option<Fenced> {
+        self.engine.journal.fenced()
+    }
+
+    /// Bytes that segments hold in memory.
+    pub fn cached_bytes(&self) -> usize {
+        self.engine.cached_bytes.get()
+    }
+
+    /// Stops cleanly: takes no more appends, makes everything durable in segments, writes a checkpoint that covers the
+    /// whole journal, and ends the loops.
+    ///
+    /// # Errors
+    /// Those of the disk. What was acknowledged is then still in the journal.
+    pub async fn shutdown(&self) -> Result<(), StopError> {
+        let engine = &self.engine;
+        engine.stopping.set(true);
+        engine.filled.notify();
+        engine.journal.all_durable().await?;
+        engine.flush_everything().await?;
+        let (incarnation, sequence) = engine.journal.reached();
+        engine.write_checkpoint(incarnation, sequence + 1).await?;
+        engine.journal.fence("the broker has stopped");
+        Ok(())
+    }
+}
+
+/// Why a shard could not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// The journal had failed before.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl<D: Disk> Engine<D> {
+    /// Writes a checkpoint of all logs; blocks from `first_sequence` on, and files used after `floor`, stay needed.
+    /// The caller has flushed the logs that need it.
+    async fn write_checkpoint(&self, floor: u64, first_sequence: u64) -> Result<(), StopError> {
+        while self.checkpointing.replace(true) {
+            self.checkpointed.notified().await;
+        }
+        let result = self.write_checkpoint_alone(floor, first_sequence).await;
+        self.checkpointing.set(false);
+        self.checkpointed.notify();
+        result
+    }
+
+    async fn write_checkpoint_alone(&self, floor: u64, first_sequence: u64) -> Result<(), StopError> {
+        // The snapshots cover batches that are appended but may not be durable yet: they must not outlive them.
+        let logs = {
+            let logs = self.logs.borrow();
+            let with_records = logs.values().filter(|log| log.end().offset > log.start() || log.start() > 0);
+            let captured = with_records.map(|log| CheckpointedLog {
+                id: log.id(),
+                start: log.start(),
+                end: log.synced(),
+                snapshot_offset: log.end().offset,
+                snapshot: (self.snapshots)(log.id()),
+            });
+            captured.collect()
+        };
+        self.journal.set_checkpoint_waits(true);
+        let durable = self.journal.all_durable().await;
+        self.journal.set_checkpoint_waits(false);
+        durable?;
+        let checkpoint = Checkpoint { incarnation_floor: floor, first_sequence, logs };
+        let directory = journal_directory(&self.data_dir, self.shard);
+        checkpoint.write(&self.disk, &directory, self.shard).await?;
+        Ok(())
+    }
+}

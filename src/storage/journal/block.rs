@@ -39,12 +39,13 @@
 //! | kind | 1 | [`EntryKind`] |
 //! | reserved | 3 | zero |
 //! | leader epoch | 4 | |
-//! | base offset | 8 | of the batch; the new end for a truncation; where the epoch starts |
+//! | base offset | 8 | of the batch |
 //! | payload length | 4 | |
 
 use bytes::{Buf, BufMut, Bytes};
 
 use crate::disk::ALIGNMENT;
+use crate::record::set_placement;
 use crate::vocabulary::{LeaderEpoch, Offset, PartitionId, ShardId, TopicId};
 
 /// The first bytes of every journal file.
@@ -134,26 +135,17 @@ impl FileHeader {
     }
 }
 
-/// What an entry says of its partition.
+/// What an entry says of its partition. Another kind is a newer corelog's: a block that has one is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum EntryKind {
-    /// A record batch; its base offset and leader epoch are already patched in the payload.
+    /// A record batch was appended.
     Batch = 1,
-    /// The log was cut: its end is now the entry's base offset. No payload.
-    Truncation = 2,
-    /// A leader epoch started at the entry's base offset. No payload.
-    EpochStart = 3,
 }
 
 impl EntryKind {
     fn from_u8(kind: u8) -> Option<EntryKind> {
-        match kind {
-            1 => Some(EntryKind::Batch),
-            2 => Some(EntryKind::Truncation),
-            3 => Some(EntryKind::EpochStart),
-            _ => None,
-        }
+        (kind == EntryKind::Batch as u8).then_some(EntryKind::Batch)
     }
 }
 
@@ -166,9 +158,10 @@ pub struct Entry {
     pub kind: EntryKind,
     /// Under which leader.
     pub leader_epoch: LeaderEpoch,
-    /// Where; see [`EntryKind`].
+    /// The offset of the batch's first record.
     pub base_offset: Offset,
-    /// The batch, or nothing.
+    /// The batch, at least 16 bytes. Its base offset and leader epoch are those of the entry once it is written,
+    /// whatever they are here: a batch comes from a producer and is not copied to be changed.
     pub payload: Bytes,
 }
 
@@ -186,7 +179,8 @@ impl Entry {
         out.put_i32(self.leader_epoch);
         out.put_i64(self.base_offset);
         out.put_u32(u32::try_from(self.payload.len()).expect("a block's payload is bounded"));
-        out.put_slice(&self.payload);
+        out[..self.payload.len()].copy_from_slice(&self.payload);
+        set_placement(out, self.base_offset, self.leader_epoch);
         self.encoded_len()
     }
 
@@ -308,15 +302,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn entries() -> impl Strategy<Value = Vec<Entry>> {
-        let entry =
-            (any::<[u8; 16]>(), 0..9i32, 1..=3u8, 0..5i32, 0..1000i64, prop::collection::vec(any::<u8>(), 0..3000))
-                .prop_map(|(topic_id, index, kind, leader_epoch, base_offset, payload)| Entry {
-                    partition: PartitionId { topic_id: TopicId(topic_id), index },
-                    kind: EntryKind::from_u8(kind).unwrap(),
-                    leader_epoch,
-                    base_offset,
-                    payload: payload.into(),
-                });
+        let entry = (any::<[u8; 16]>(), 0..9i32, 0..5i32, 0..1000i64, prop::collection::vec(any::<u8>(), 16..3000))
+            .prop_map(|(topic_id, index, leader_epoch, base_offset, payload)| Entry {
+                partition: PartitionId { topic_id: TopicId(topic_id), index },
+                kind: EntryKind::Batch,
+                leader_epoch,
+                base_offset,
+                payload: payload.into(),
+            });
         prop::collection::vec(entry, 0..8)
     }
 
@@ -337,7 +330,12 @@ mod tests {
             prop_assert_eq!(header.sequence, sequence);
             prop_assert_eq!(header.durable_watermark, sequence - 1);
             prop_assert_eq!(header.disk_len(), bytes.len());
-            prop_assert_eq!(read, entries);
+            let placed = entries.into_iter().map(|entry| {
+                let mut payload = entry.payload.to_vec();
+                set_placement(&mut payload, entry.base_offset, entry.leader_epoch);
+                Entry { payload: payload.into(), ..entry }
+            });
+            prop_assert_eq!(read, placed.collect::<Vec<_>>());
         }
 
         #[test]

@@ -1,4 +1,6 @@
 //! The journal: a shard's write-ahead log, shared by all its partitions.
 
 pub mod block;
+pub mod commit;
 pub mod scan;
+pub mod writer;

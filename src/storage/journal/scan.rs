@@ -79,12 +79,13 @@ pub struct ScanError {
     pub reason: FileHeaderError,
 }
 
-/// Reads one shard's journal from the bytes of all its files, in any order.
+/// Reads one shard's journal from the bytes of its files, in any order. `first_needed` is the first block that the
+/// checkpoint does not cover, if there is a checkpoint; files that it covers completely are not among `files`.
 ///
 /// # Errors
 /// A file header that is damaged or of another version. A damaged header is an error even though the file may hold
 /// nothing: without it, nobody can tell whether the blocks in the file are data or leftovers.
-pub fn scan(files: &[FileBytes]) -> Result<Scan, ScanError> {
+pub fn scan(files: &[FileBytes], first_needed: Option<Sequence>) -> Result<Scan, ScanError> {
     let mut opened = Vec::new();
     for file in files {
         match FileHeader::decode(&file.bytes) {
@@ -101,9 +102,9 @@ pub fn scan(files: &[FileBytes]) -> Result<Scan, ScanError> {
     found.sort_by_key(|block| block.sequence);
     let sequence_max = found.last().map_or(0, |block| block.sequence);
 
-    // The oldest file that is still in use says where the log starts; older ones were released, their data is in segments.
+    // Without a checkpoint no file was ever released: the oldest one says where the log starts.
     let Some((oldest, oldest_file)) = opened.first() else { return Ok(Scan::default()) };
-    let mut expected = oldest.first_sequence;
+    let mut expected = first_needed.unwrap_or(oldest.first_sequence);
     let mut end = (oldest_file.name.clone(), ALIGNMENT as u64);
     let mut contiguous = 0;
     for block in &found {
@@ -167,12 +168,14 @@ mod tests {
     const BLOCK_BYTES: usize = 2 * ALIGNMENT;
 
     fn entry(sequence: Sequence) -> Entry {
+        let mut payload = vec![sequence as u8; 5000];
+        crate::record::set_placement(&mut payload, sequence as i64, 0);
         Entry {
             partition: PartitionId { topic_id: TopicId([1; 16]), index: 0 },
             kind: EntryKind::Batch,
             leader_epoch: 0,
             base_offset: sequence as i64,
-            payload: vec![sequence as u8; 5000].into(),
+            payload: payload.into(),
         }
     }
 
@@ -202,15 +205,15 @@ mod tests {
 
     #[test]
     fn nothing_holds_nothing() {
-        assert_eq!(scan(&[]), Ok(Scan::default()));
+        assert_eq!(scan(&[], None), Ok(Scan::default()));
         let unused = FileBytes { name: "a".into(), bytes: vec![0; 8 * ALIGNMENT].into() };
-        assert_eq!(scan(&[unused]), Ok(Scan::default()));
+        assert_eq!(scan(&[unused], None), Ok(Scan::default()));
     }
 
     #[test]
     fn files_are_read_in_the_order_of_their_sequences() {
         let files = [file("b", 2, 4, 6, 1), file("a", 1, 1, 3, 1)];
-        let scan = scan(&files).unwrap();
+        let scan = scan(&files, None).unwrap();
         assert_eq!(sequences(&scan), [1, 2, 3, 4, 5, 6]);
         assert_eq!((scan.damage.clone(), scan.sequence_max, scan.incarnation_max), (None, 6, 2));
         assert_eq!(scan.blocks[3].entries, [entry(4)]);
@@ -221,7 +224,7 @@ mod tests {
         let old = file("a", 1, 1, 5, 1);
         let mut bytes = file("a", 3, 11, 12, 1).bytes[..ALIGNMENT + 2 * BLOCK_BYTES].to_vec();
         bytes.extend_from_slice(&old.bytes[ALIGNMENT + 2 * BLOCK_BYTES..]);
-        let scan = scan(&[FileBytes { name: "a".into(), bytes: bytes.into() }]).unwrap();
+        let scan = scan(&[FileBytes { name: "a".into(), bytes: bytes.into() }], None).unwrap();
         assert_eq!(sequences(&scan), [11, 12]);
         assert_eq!(scan.damage, None);
     }
@@ -229,7 +232,7 @@ mod tests {
     #[test]
     fn a_bad_last_block_is_a_torn_end() {
         let whole = file("a", 1, 1, 3, 1);
-        let scan = scan(&[damaged(&whole, ALIGNMENT + 2 * BLOCK_BYTES + 100)]).unwrap();
+        let scan = scan(&[damaged(&whole, ALIGNMENT + 2 * BLOCK_BYTES + 100)], None).unwrap();
         assert_eq!(sequences(&scan), [1, 2]);
         assert_eq!(scan.damage, None);
     }
@@ -237,7 +240,7 @@ mod tests {
     #[test]
     fn a_bad_block_that_a_later_one_knows_durable_is_damage() {
         let whole = file("a", 1, 1, 4, 1);
-        let scan = scan(&[damaged(&whole, ALIGNMENT + BLOCK_BYTES + 100)]).unwrap();
+        let scan = scan(&[damaged(&whole, ALIGNMENT + BLOCK_BYTES + 100)], None).unwrap();
         assert_eq!(sequences(&scan), [1]);
         let damage = scan.damage.expect("block 2 was acknowledged");
         assert_eq!((damage.file.as_str(), damage.position), ("a", (ALIGNMENT + BLOCK_BYTES) as u64));
@@ -247,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_lost_file_in_the_middle_is_damage() {
-        let scan = scan(&[file("a", 1, 1, 2, 1), file("c", 3, 5, 6, 1)]).unwrap();
+        let scan = scan(&[file("a", 1, 1, 2, 1), file("c", 3, 5, 6, 1)], None).unwrap();
         assert_eq!(sequences(&scan), [1, 2]);
         let damage = scan.damage.expect("blocks 3 and 4 were acknowledged");
         assert_eq!((damage.first_missing, damage.last_missing, damage.witness), (3, 4, 6));
@@ -257,14 +260,14 @@ mod tests {
     fn a_gap_above_every_watermark_is_a_torn_end_though_blocks_follow() {
         // Two blocks in flight at once, neither acknowledged: the later one reached the disk, the earlier did not.
         let whole = file("a", 1, 1, 4, 2);
-        let scan = scan(&[damaged(&whole, ALIGNMENT + 2 * BLOCK_BYTES + 100)]).unwrap();
+        let scan = scan(&[damaged(&whole, ALIGNMENT + 2 * BLOCK_BYTES + 100)], None).unwrap();
         assert_eq!(sequences(&scan), [1, 2]);
         assert_eq!((scan.damage, scan.sequence_max), (None, 4));
     }
 
     #[test]
     fn a_damaged_file_header_is_an_error_that_names_the_file() {
-        let error = scan(&[damaged(&file("a", 1, 1, 2, 1), 13)]).expect_err("the header is damaged");
+        let error = scan(&[damaged(&file("a", 1, 1, 2, 1), 13)], None).expect_err("the header is damaged");
         assert_eq!(error, ScanError { file: "a".into(), reason: FileHeaderError::Damaged });
     }
 
@@ -285,7 +288,7 @@ mod tests {
                     image = damaged(&image, ALIGNMENT + index * BLOCK_BYTES + 64);
                 }
             }
-            let scan = scan(&[image]).unwrap();
+            let scan = scan(&[image], None).unwrap();
             let first_lost = lost.first().copied().unwrap_or(blocks + 1);
             prop_assert_eq!(sequences(&scan), (1..first_lost).collect::<Vec<_>>());
             // What the surviving blocks prove to have been acknowledged.

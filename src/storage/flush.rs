@@ -1,0 +1,137 @@
+//! The engine's background work: writing segments, freeing journal files, keeping the cache in its budget.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::log::Log;
+use super::notify::for_each_concurrent;
+use super::segment::Flush;
+use super::{Engine, StopError};
+use crate::disk::{Disk, DiskError};
+
+/// How many partitions are flushed at once: enough for the file system to commit several files' sizes together.
+const FLUSHES_MAX: usize = 16;
+/// How long a full disk is left alone before the next try.
+const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
+
+impl<D: Disk> Engine<D> {
+    /// Writes chunks as they fill.
+    pub(super) async fn write_full_chunks(self: Rc<Self>) {
+        loop {
+            let next = self.full.borrow_mut().pop_front();
+            let Some(segment) = next else {
+                if self.stopping.get() || self.journal.fenced().is_some() {
+                    return;
+                }
+                self.filled.notified().await;
+                continue;
+            };
+            loop {
+                match segment.flush(&self.disk, Flush::FullChunks).await {
+                    Ok(()) => break,
+                    // The files of a deleted partition may be gone: nobody will miss what was not written.
+                    Err(error) if error.is_not_found() => break,
+                    Err(error) => {
+                        if !self.survives(&error).await {
+                            return;
+                        }
+                    }
+                }
+            }
+            self.disk_full.set(false);
+            self.evictable.borrow_mut().push_back(Rc::downgrade(&segment));
+            self.evict();
+        }
+    }
+
+    /// Frees the oldest journal file whenever its room is needed.
+    pub(super) async fn release_journal_files(self: Rc<Self>) {
+        loop {
+            if self.journal.fenced().is_some() {
+                return;
+            }
+            let Some(file) = self.journal.to_release() else {
+                self.journal.progress.notified().await;
+                continue;
+            };
+            let laggards = file.laggards();
+            let flushes = laggards.iter().map(|log| self.flush_log(log));
+            if for_each_concurrent(flushes, FLUSHES_MAX).await.is_err() {
+                return;
+            }
+            for log in laggards {
+                let tails = log.segments();
+                self.evictable.borrow_mut().extend(tails.iter().map(Rc::downgrade));
+            }
+            self.evict();
+            let (incarnation, last) = (file.incarnation, file.last_sequence());
+            if let Err(error) = self.write_checkpoint(incarnation, last + 1).await {
+                match error {
+                    StopError::Fenced(_) => return,
+                    StopError::Disk(error) => {
+                        if !self.survives(&error).await {
+                            return;
+                        }
+                    }
+                }
+                continue;
+            }
+            if let Err(error) = self.journal.release(file).await {
+                self.journal.fence(&error.to_string());
+                return;
+            }
+        }
+    }
+
+    /// Flushes one log, however long the disk is full. An error means that the shard is fenced.
+    async fn flush_log(&self, log: &Rc<Log<D>>) -> Result<(), DiskError> {
+        loop {
+            match log.flush(&self.disk).await {
+                Ok(()) => {
+                    self.disk_full.set(false);
+                    return Ok(());
+                }
+                Err(error) => {
+                    if !self.survives(&error).await {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Flushes all logs.
+    pub(super) async fn flush_everything(&self) -> Result<(), DiskError> {
+        let logs: Vec<_> = self.logs.borrow().values().cloned().collect();
+        for_each_concurrent(logs.iter().map(|log| log.flush(&self.disk)), FLUSHES_MAX).await
+    }
+
+    /// After a failed write of a segment: whether it is worth another try. A full disk passes, and appends are refused
+    /// until it does; anything else fences the shard.
+    async fn survives(&self, error: &DiskError) -> bool {
+        if self.journal.fenced().is_some() {
+            return false;
+        }
+        if error.is_full() {
+            self.disk_full.set(true);
+            self.disk.sleep(FULL_DISK_PAUSE).await;
+            return true;
+        }
+        self.journal.fence(&error.to_string());
+        self.filled.notify();
+        false
+    }
+
+    /// Drops written chunks from memory, oldest first, until the cache is within its budget or none is left to drop.
+    fn evict(&self) {
+        let mut evictable = self.evictable.borrow_mut();
+        for _ in 0..evictable.len() {
+            if self.cached_bytes.get() <= self.options.cache_bytes {
+                return;
+            }
+            let Some(segment) = evictable.pop_front().and_then(|segment| segment.upgrade()) else { continue };
+            let freed = segment.evict_chunk();
+            self.cached_bytes.set(self.cached_bytes.get().saturating_sub(freed));
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! One partition's log: its segments in order, and the three ends that matter.
+//!
+//! ```text
+//! start ≤ synced.offset ≤ end.offset      below `synced`, the segments alone survive a crash
+//! start ≤ durable.offset ≤ end.offset     below `durable`, journal and segments together do; readers see no further
+//! ```
+//!
+//! After a restart the first append begins a new segment, so that no ragged tail is ever read back: the segment before
+//! it is cut to its length when it is next flushed.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::disk::{Disk, DiskFile, DiskResult, OpenMode};
+use crate::record::BatchHeader;
+use crate::storage::notify::Notify;
+use crate::storage::segment::{Flush, ReadError, Records, Segment, base_offset_of, file_name};
+use crate::vocabulary::{LeaderEpoch, Offset, PartitionId, TimestampMs};
+
+/// A place between two batches of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogPosition {
+    /// The offset of the next record.
+    pub offset: Offset,
+    /// The base offset of the segment that ends or goes on there.
+    pub segment: Offset,
+    /// Bytes of that segment before it.
+    pub bytes: u64,
+}
+
+impl LogPosition {
+    /// The place before the first record of a log that starts at `offset`.
+    pub fn start_at(offset: Offset) -> LogPosition {
+        LogPosition { offset, segment: offset, bytes: 0 }
+    }
+}
+
+/// What recovery knows of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSeed {
+    /// The partition.
+    pub id: PartitionId,
+    /// Where its files are, relative to the data directory.
+    pub directory: PathBuf,
+    /// The offset of its first record.
+    pub start: Offset,
+    /// Its end, durable in its segments.
+    pub end: LogPosition,
+}
+
+impl LogSeed {
+    /// A partition that has never had a record.
+    pub fn new(id: PartitionId, directory: PathBuf) -> LogSeed {
+        LogSeed { id, directory, start: 0, end: LogPosition::start_at(0) }
+    }
+}
+
+/// Why a log could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LogReadError {
+    /// Kafka's `OFFSET_OUT_OF_RANGE`.
+    #[error("offset {offset} is outside of the log, which has {start} to {end}")]
+    OutOfRange {
+        /// What was asked for.
+        offset: Offset,
+        /// The log's first offset.
+        start: Offset,
+        /// The offset behind its last durable record.
+        end: Offset,
+    },
+    /// A segment could not be read.
+    #[error(transparent)]
+    Segment(#[from] ReadError),
+}
+
+/// What an append did to memory.
+#[derive(Debug)]
+pub(super) struct Grown<D: Disk> {
+    /// The end behind the batch.
+    pub(super) end: LogPosition,
+    /// Bytes of memory taken.
+    pub(super) bytes: usize,
+    /// A segment with a chunk that became full.
+    pub(super) full: Option<Rc<Segment<D>>>,
+}
+
+impl<D: Disk> std::fmt::Debug for Segment<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segment").field("base_offset", &self.base_offset()).field("len", &self.len()).finish()
+    }
+}
+
+/// One partition's log. Lives on the partition's shard.
+pub struct Log<D: Disk> {
+    id: PartitionId,
+    directory: PathBuf,
+    state: RefCell<State<D>>,
+    /// Notified when the durable end moves, and when the log is deleted.
+    pub(super) durable_moved: Notify,
+}
+
+struct State<D: Disk> {
+    start: Offset,
+    end: LogPosition,
+    durable: LogPosition,
+    synced: LogPosition,
+    /// In order; appends go to the last one unless it is sealed.
+    segments: Vec<Rc<Segment<D>>>,
+    appending: bool,
+    /// Whether segments from before the last restart have been looked for.
+    listed: bool,
+    deleted: bool,
+}
+
+impl<D: Disk> Log<D> {
+    /// The log that a seed describes. Touches no disk.
+    pub fn open(data_dir: &Path, seed: &LogSeed) -> Log<D> {
+        let directory = data_dir.join(&seed.directory);
+        let mut segments = Vec::new();
+        if seed.end.bytes > 0 {
+            let last = Segment::existing(&directory, seed.end.segment, seed.end.bytes, false);
+            segments.push(Rc::new(last));
+        }
+        let state = State {
+            start: seed.start,
+            end: seed.end,
+            durable: seed.end,
+            synced: seed.end,
+            listed: seed.end.segment <= seed.start,
+            segments,
+            appending: false,
+            deleted: false,
+        };
+        Log { id: seed.id, directory, state: RefCell::new(state), durable_moved: Notify::default() }
+    }
+
+    /// The partition.
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// The directory of its files.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The offset of the first record (Kafka's log start offset).
+    pub fn start(&self) -> Offset {
+        self.state.borrow().start
+    }
+
+    /// The end of what was appended (Kafka's LEO, as an offset).
+    pub fn end(&self) -> LogPosition {
+        self.state.borrow().end
+    }
+
+    /// The end of what is durable: the high watermark of an unreplicated partition.
+    pub fn durable(&self) -> LogPosition {
+        self.state.borrow().durable
+    }
+
+    /// The end of what is durable in the segments alone.
+    pub fn synced(&self) -> LogPosition {
+        self.state.borrow().synced
+    }
+
+    /// Whether the log was deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.state.borrow().deleted
+    }
+
+    /// Waits until the durable end moves, or the log is deleted.
+    pub async fn durable_moved(&self) {
+        self.durable_moved.notified().await;
+    }
+
+    /// Appends in memory. The caller puts the same batch into the journal.
+    pub(super) fn append(
+        &self,
+        batch: &[u8],
+        header: &BatchHeader,
+        leader_epoch: LeaderEpoch,
+        segment_bytes: u64,
+    ) -> Grown<D> {
+        let mut state = self.state.borrow_mut();
+        let base_offset = state.end.offset;
+        let offset = base_offset + i64::from(header.last_offset_delta) + 1;
+        let fits = |segment: &Segment<D>| {
+            // An index counts offsets and positions in 32 bits.
+            segment.len() + batch.len() as u64 <= segment_bytes && offset - segment.base_offset() <= i64::from(i32::MAX)
+        };
+        let mut sealed = None;
+        if !state.appending || !state.segments.last().is_some_and(|last| fits(last)) {
+            if let Some(last) = state.segments.last() {
+                last.seal();
+                sealed = state.appending.then(|| last.clone());
+            }
+            state.segments.push(Rc::new(Segment::new(&self.directory, base_offset)));
+            state.appending = true;
+        }
+        let segment = state.segments.last().expect("pushed above when there was none").clone();
+        let (bytes, filled) = segment.append(batch, header, base_offset, leader_epoch);
+        state.end = LogPosition { offset, segment: segment.base_offset(), bytes: segment.len() };
+        Grown { end: state.end, bytes, full: sealed.or(filled.then_some(segment)) }
+    }
+
+    /// Everything up to `position` is durable. Moves forward only.
+    pub(super) fn advance_durable(&self, position: LogPosition) {
+        {
+            let mut state = self.state.borrow_mut();
+            if position.offset <= state.durable.offset {
+                return;
+            }
+            state.durable = position;
+        }
+        self.durable_moved.notify();
+    }
+
+    /// Writes and syncs every segment up to the present end.
+    pub(super) async fn flush(&self, disk: &D) -> DiskResult<()> {
+        let (target, segments) = {
+            let state = self.state.borrow();
+            (state.end, state.segments.clone())
+        };
+        for segment in segments.iter().filter(|segment| !segment.is_flushed()) {
+            match segment.flush(disk, Flush::Everything).await {
+                Err(_) if self.is_deleted() => return Ok(()),
+                result => result?,
+            }
+        }
+        let mut state = self.state.borrow_mut();
+        if target.offset > state.synced.offset {
+            state.synced = target;
+        }
+        Ok(())
+    }
+
+    /// Marks the log as deleted; returns the memory that its segments hold, in bytes.
+    pub(super) fn delete(&self) -> usize {
+        let segments = {
+            let mut state = self.state.borrow_mut();
+            state.deleted = true;
+            std::mem::take(&mut state.segments)
+        };
+        self.durable_moved.notify();
+        segments.iter().map(|segment| segment.memory_bytes()).sum()
+    }
+
+    /// The segments that are known, oldest first.
+    pub(super) fn segments(&self) -> Vec<Rc<Segment<D>>> {
+        self.state.borrow().segments.clone()
+    }
+
+    /// Whole durable batches from the one that holds `offset`: at most `max_bytes`, but at least one when there is one.
+    /// `None` when they are not in memory.
+    pub fn read_cached(&self, offset: Offset, max_bytes: usize) -> Option<Records> {
+        let (segment, limit) = self.locate(offset)?;
+        segment.read_cached(offset, max_bytes, limit).filter(|records| !records.is_empty())
+    }
+
+    /// The segment that should hold `offset`, and how much of it is durable.
+    fn locate(&self, offset: Offset) -> Option<(Rc<Segment<D>>, u64)> {
+        let state = self.state.borrow();
+        if offset < state.start || offset >= state.durable.offset {
+            return None;
+        }
+        let after = state.segments.partition_point(|segment| segment.base_offset() <= offset);
+        let segment = state.segments.get(after.checked_sub(1)?)?;
+        Some((segment.clone(), state.durable_bytes_of(segment)))
+    }
+
+    /// What [`Log::read_cached`] gives, from the disk where need be; empty at the durable end.
+    ///
+    /// # Errors
+    /// See [`LogReadError`].
+    pub async fn read(&self, disk: &D, offset: Offset, max_bytes: usize) -> Result<Records, LogReadError> {
+        let (start, end) = (self.start(), self.durable().offset);
+        if offset < start || offset > end {
+            return Err(LogReadError::OutOfRange { offset, start, end });
+        }
+        if let Some(records) = self.read_cached(offset, max_bytes) {
+            return Ok(records);
+        }
+        if self.locate(offset).is_none() {
+            self.list_older(disk).await?;
+        }
+        let Some((mut segment, mut limit)) = self.locate(offset) else { return Ok(Records::default()) };
+        loop {
+            let records = segment.read(disk, offset, max_bytes, limit).await?;
+            if !records.is_empty() {
+                return Ok(records);
+            }
+            // The offset lies behind the segment's last record, in a gap: the next segment has what follows.
+            match self.segment_after(segment.base_offset()) {
+                Some(next) => (segment, limit) = next,
+                None => return Ok(records),
+            }
+        }
+    }
+
+    fn segment_after(&self, base_offset: Offset) -> Option<(Rc<Segment<D>>, u64)> {
+        let state = self.state.borrow();
+        let next = state.segments.iter().find(|segment| segment.base_offset() > base_offset)?;
+        (next.base_offset() <= state.durable.segment).then(|| (next.clone(), state.durable_bytes_of(next)))
+    }
+
+    /// The durable batches whose max timestamp is at least `timestamp`: the first of them. `None` when there is none.
+    ///
+    /// # Errors
+    /// See [`LogReadError`].
+    pub async fn first_batch_at_or_after(
+        &self,
+        disk: &D,
+        timestamp: TimestampMs,
+    ) -> Result<Option<bytes::Bytes>, LogReadError> {
+        self.list_older(disk).await?;
+        for (segment, limit) in self.durable_segments() {
+            if let Some(batch) = segment.first_batch_at_or_after(disk, timestamp, limit).await? {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first durable batch that has the log's largest timestamp. `None` when no batch has a timestamp.
+    ///
+    /// # Errors
+    /// See [`LogReadError`].
+    pub async fn batch_of_max_timestamp(&self, disk: &D) -> Result<Option<bytes::Bytes>, LogReadError> {
+        self.list_older(disk).await?;
+        let mut max: Option<TimestampMs> = None;
+        for (segment, _) in self.durable_segments() {
+            if let Some((timestamp, _)) = segment.max_timestamp(disk).await? {
+                max = max.max(Some(timestamp));
+            }
+        }
+        match max {
+            Some(max) => self.first_batch_at_or_after(disk, max).await,
+            None => Ok(None),
+        }
+    }
+
+    fn durable_segments(&self) -> Vec<(Rc<Segment<D>>, u64)> {
+        let state = self.state.borrow();
+        let durable = state.segments.iter().filter(|segment| segment.base_offset() <= state.durable.segment);
+        durable.map(|segment| (segment.clone(), state.durable_bytes_of(segment))).collect()
+    }
+
+    /// Finds the segments that earlier runs left.
+    async fn list_older(&self, disk: &D) -> Result<(), LogReadError> {
+        if self.state.borrow().listed {
+            return Ok(());
+        }
+        let known_from = {
+            let state = self.state.borrow();
+            state.segments.first().map_or(state.end.offset, |first| first.base_offset())
+        };
+        let mut older = Vec::new();
+        for name in disk.list(&self.directory).await.map_err(ReadError::Disk)? {
+            let Some(base_offset) = base_offset_of(&name).filter(|&base| base < known_from) else { continue };
+            let path = self.directory.join(file_name(base_offset, "log"));
+            let file = disk.open(&path, OpenMode::Existing).await.map_err(ReadError::Disk)?;
+            let len = file.size().await.map_err(ReadError::Disk)?;
+            if len > 0 {
+                older.push(Rc::new(Segment::existing(&self.directory, base_offset, len, true)));
+            }
+        }
+        older.sort_by_key(|segment| segment.base_offset());
+        let mut state = self.state.borrow_mut();
+        if !state.listed && !state.deleted {
+            state.listed = true;
+            older.append(&mut state.segments);
+            state.segments = older;
+        }
+        Ok(())
+    }
+}
+
+impl<D: Disk> State<D> {
+    fn durable_bytes_of(&self, segment: &Segment<D>) -> u64 {
+        if segment.base_offset() == self.durable.segment { self.durable.bytes } else { segment.len() }
+    }
+}

@@ -1,0 +1,359 @@
+//! Recovery: from what a crash left to logs whose every byte is in segments.
+//!
+//! 1. [`Recovery::open`] reads every shard's checkpoint and the journal files that it does not cover. Nothing on disk is
+//!    changed. Damage to what was acknowledged ends it here.
+//! 2. [`Recovery::replay`] appends to each partition what its checkpointed segments lack, and makes it durable there. It
+//!    may be called for the metadata partition first, because only that tells which other partitions still exist.
+//! 3. [`Recovery::finish`] writes a checkpoint for each shard that there is now. Only then is the journal not needed.
+//!
+//! A crash at any point leaves the old checkpoints and journals, or for some shards new ones that cover the same
+//! records: the next recovery skips entries that its checkpoints cover. Segment files behind a checkpointed end hold
+//! nothing but what the journal has too, and are removed before it is replayed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::checkpoint::{Checkpoint, CheckpointError, CheckpointedLog, FILE_NAME};
+use super::journal::block::{Entry, FileHeader};
+use super::journal::scan::{Damage, FileBytes, ScanError, scan};
+use super::journal::writer::JournalStart;
+use super::log::{Log, LogSeed};
+use super::segment::{base_offset_of, file_name};
+use crate::disk::{ALIGNMENT, Disk, DiskError, DiskFile, OpenMode, align_up};
+use crate::record::BatchHeader;
+use crate::vocabulary::{Offset, PartitionId, ShardId};
+
+/// The directory of the journals, in the data directory.
+pub const JOURNAL_DIRECTORY: &str = "journal";
+
+/// The directory of a shard's journal.
+pub fn journal_directory(data_dir: &Path, shard: ShardId) -> PathBuf {
+    data_dir.join(JOURNAL_DIRECTORY).join(shard.0.to_string())
+}
+
+/// What the layer above keeps for its partitions, as recovery needs it.
+pub trait Replay {
+    /// Where a partition's files are, relative to the data directory; `None` when it does not exist any more.
+    fn directory(&self, id: PartitionId) -> Option<PathBuf>;
+
+    /// The partition's state as the checkpoint has it; empty when it has none.
+    ///
+    /// # Errors
+    /// When the bytes are not such a state.
+    fn restore(&mut self, id: PartitionId, snapshot: &[u8]) -> Result<(), String>;
+
+    /// A batch that the state lacks, in order.
+    fn apply(&mut self, id: PartitionId, header: &BatchHeader, base_offset: Offset);
+
+    /// The partition's state, for the next checkpoint.
+    fn snapshot(&self, id: PartitionId) -> Bytes;
+}
+
+/// Why a data directory cannot be recovered. Nothing was changed, or only what the next try repeats.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A checkpoint is unreadable.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A journal file is unreadable.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// Acknowledged blocks are missing.
+    #[error("shard {shard}: {damage}")]
+    Damaged {
+        /// The shard.
+        shard: ShardId,
+        /// What is missing.
+        damage: Damage,
+    },
+    /// The journal does not go on where the segments end.
+    #[error(
+        "partition {id}: the journal goes on at offset {found}, the segments end at {expected}; restore from a copy"
+    )]
+    Gap {
+        /// The partition.
+        id: PartitionId,
+        /// Where its segments end.
+        expected: Offset,
+        /// Where the journal goes on.
+        found: Offset,
+    },
+    /// An entry or a snapshot is not what was written.
+    #[error("partition {id}: {what}")]
+    Malformed {
+        /// The partition.
+        id: PartitionId,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// A recovery under way.
+pub struct Recovery<D: Disk> {
+    disk: D,
+    data_dir: PathBuf,
+    segment_bytes: u64,
+    shards: BTreeMap<u16, JournalStart>,
+    checkpointed: BTreeMap<PartitionId, CheckpointedLog>,
+    entries: BTreeMap<PartitionId, Vec<Entry>>,
+    seeds: BTreeMap<PartitionId, LogSeed>,
+}
+
+/// What a shard starts with.
+#[derive(Debug)]
+pub struct ShardSeed {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its partitions that have, or had, records.
+    pub logs: Vec<LogSeed>,
+    /// Where its journal goes on.
+    pub journal: JournalStart,
+}
+
+impl<D: Disk> Recovery<D> {
+    /// Reads checkpoints and journals. `segment_bytes` bounds the segments that replaying writes. With `accept_damage`
+    /// acknowledged blocks that are missing are lost, and so is everything behind them in that shard's journal.
+    ///
+    /// # Errors
+    /// See [`RecoveryError`].
+    pub async fn open(
+        disk: D,
+        data_dir: &Path,
+        segment_bytes: u64,
+        accept_damage: bool,
+    ) -> Result<Recovery<D>, RecoveryError> {
+        let mut recovery = Recovery {
+            data_dir: data_dir.to_path_buf(),
+            segment_bytes,
+            shards: BTreeMap::new(),
+            checkpointed: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            seeds: BTreeMap::new(),
+            disk,
+        };
+        for name in recovery.disk.list(&data_dir.join(JOURNAL_DIRECTORY)).await? {
+            if let Ok(shard) = name.parse() {
+                recovery.open_shard(ShardId(shard), accept_damage).await?;
+            }
+        }
+        // A partition that changed shards has its entries in two journals.
+        for entries in recovery.entries.values_mut() {
+            entries.sort_by_key(|entry| entry.base_offset);
+        }
+        Ok(recovery)
+    }
+
+    async fn open_shard(&mut self, shard: ShardId, accept_damage: bool) -> Result<(), RecoveryError> {
+        let directory = journal_directory(&self.data_dir, shard);
+        let checkpoint = Checkpoint::read(&self.disk, &directory).await?;
+        let floor = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.incarnation_floor);
+        let first_needed = checkpoint.as_ref().map(|checkpoint| checkpoint.first_sequence);
+        let (mut names, mut files) = (Vec::new(), Vec::new());
+        for name in self.disk.list(&directory).await? {
+            if !name.ends_with(".journal") {
+                continue;
+            }
+            if let Some(bytes) = self.read_journal_file(&directory.join(&name), floor).await? {
+                files.push(FileBytes { name: directory.join(&name).display().to_string(), bytes });
+            }
+            names.push(name);
+        }
+        let scan = scan(&files, first_needed)?;
+        if let Some(damage) = scan.damage.filter(|_| !accept_damage) {
+            return Err(RecoveryError::Damaged { shard, damage });
+        }
+        for entry in scan.blocks.into_iter().flat_map(|block| block.entries) {
+            self.entries.entry(entry.partition).or_default().push(entry);
+        }
+        for log in checkpoint.into_iter().flat_map(|checkpoint| checkpoint.logs) {
+            let known = self.checkpointed.get(&log.id);
+            // Of a crash between two shards' new checkpoints both may have the partition: the later one knows more.
+            if known.is_none_or(|known| known.end.offset <= log.end.offset) {
+                self.checkpointed.insert(log.id, log);
+            }
+        }
+        let start = JournalStart {
+            incarnation_max: scan.incarnation_max.max(floor),
+            sequence_max: scan.sequence_max.max(first_needed.unwrap_or(1).saturating_sub(1)),
+            files: names,
+        };
+        self.shards.insert(shard.0, start);
+        Ok(())
+    }
+
+    /// A journal file's bytes, if they may be needed.
+    async fn read_journal_file(&self, path: &Path, floor: u64) -> Result<Option<Bytes>, DiskError> {
+        let file = self.disk.open(path, OpenMode::Existing).await?;
+        let size = align_up(file.size().await?);
+        if size == 0 {
+            return Ok(None);
+        }
+        let head = file.read_at(0, ALIGNMENT).await?;
+        if FileHeader::decode(&head).is_ok_and(|header| header.incarnation <= floor) {
+            return Ok(None);
+        }
+        const PIECE: u64 = 1 << 20;
+        let mut bytes = Vec::with_capacity(size as usize);
+        while (bytes.len() as u64) < size {
+            let position = bytes.len() as u64;
+            let data = file.read_at(position, PIECE.min(size - position) as usize).await?;
+            if data.is_empty() {
+                break;
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(Some(bytes.into()))
+    }
+
+    /// Brings the partitions for which `wanted` holds to their end.
+    ///
+    /// # Errors
+    /// See [`RecoveryError`].
+    pub async fn replay(
+        &mut self,
+        wanted: impl Fn(PartitionId) -> bool,
+        state: &mut impl Replay,
+    ) -> Result<(), RecoveryError> {
+        let ids = self.checkpointed.keys().chain(self.entries.keys()).copied();
+        let ids: std::collections::BTreeSet<PartitionId> =
+            ids.filter(|id| wanted(*id) && !self.seeds.contains_key(id)).collect();
+        for id in ids {
+            let Some(directory) = state.directory(id) else { continue };
+            let seed = self.replay_partition(id, directory, state).await?;
+            self.seeds.insert(id, seed);
+        }
+        Ok(())
+    }
+
+    async fn replay_partition(
+        &mut self,
+        id: PartitionId,
+        directory: PathBuf,
+        state: &mut impl Replay,
+    ) -> Result<LogSeed, RecoveryError> {
+        let malformed = |what: String| RecoveryError::Malformed { id, what };
+        let mut seed = LogSeed::new(id, directory);
+        let mut snapshot_offset = 0;
+        let mut snapshot = Bytes::new();
+        if let Some(log) = self.checkpointed.get(&id) {
+            (seed.start, seed.end) = (log.start, log.end);
+            (snapshot_offset, snapshot) = (log.snapshot_offset, log.snapshot.clone());
+        }
+        state.restore(id, &snapshot).map_err(malformed)?;
+        let entries = self.entries.remove(&id).unwrap_or_default();
+        if entries.iter().all(|entry| entry.base_offset < seed.end.offset) {
+            return Ok(seed);
+        }
+        self.remove_segments_from(&seed).await?;
+        let log = Log::open(&self.data_dir, &seed);
+        for entry in entries {
+            let expected = log.end().offset;
+            if entry.base_offset < expected {
+                continue;
+            }
+            if entry.base_offset > expected {
+                return Err(RecoveryError::Gap { id, expected, found: entry.base_offset });
+            }
+            let header = BatchHeader::parse(&entry.payload)
+                .ok()
+                .filter(|header| header.total_len() == entry.payload.len())
+                .ok_or_else(|| malformed(format!("the journal's entry at offset {expected} is no record batch")))?;
+            log.append(&entry.payload, &header, entry.leader_epoch, self.segment_bytes);
+            if entry.base_offset >= snapshot_offset {
+                state.apply(id, &header, entry.base_offset);
+            }
+        }
+        log.flush(&self.disk).await?;
+        seed.end = log.end();
+        Ok(seed)
+    }
+
+    /// Removes what an earlier run wrote behind the checkpointed end: the journal has it, and may lay it out anew.
+    async fn remove_segments_from(&self, seed: &LogSeed) -> Result<(), DiskError> {
+        let directory = self.data_dir.join(&seed.directory);
+        let mut removed = false;
+        for name in self.disk.list(&directory).await? {
+            let Some(base_offset) = base_offset_of(&name) else { continue };
+            if base_offset >= seed.end.offset {
+                self.disk.remove(&directory.join(name)).await?;
+                let index = directory.join(file_name(base_offset, "index"));
+                match self.disk.remove(&index).await {
+                    Err(error) if error.is_not_found() => {}
+                    result => result?,
+                }
+                removed = true;
+            }
+        }
+        // One that came back after a crash would lie in the middle of what is written now.
+        if removed { self.disk.sync_dir(&directory).await } else { Ok(()) }
+    }
+
+    /// A partition's log as replayed, to be read before the shards start; its durable end is its end.
+    pub fn log(&self, id: PartitionId) -> Option<Log<D>> {
+        self.seeds.get(&id).map(|seed| Log::open(&self.data_dir, seed))
+    }
+
+    /// Writes the checkpoints of shards `0..shards`, each with the partitions that `owner` gives it, and removes what
+    /// other shards left.
+    ///
+    /// # Errors
+    /// See [`RecoveryError`].
+    pub async fn finish(
+        self,
+        shards: usize,
+        owner: impl Fn(PartitionId) -> Option<ShardId>,
+        state: &impl Replay,
+    ) -> Result<Vec<ShardSeed>, RecoveryError> {
+        // Each shard's checkpoint has all partitions, its own or not: a crash may come before the next shard's is
+        // written, and this shard's old one, which is gone then, may have been the only one that knew a partition that
+        // is now another's. Of two checkpoints that have a partition the later end counts, so a stale one does no harm.
+        let logs: Vec<CheckpointedLog> = self
+            .seeds
+            .values()
+            .map(|seed| CheckpointedLog {
+                id: seed.id,
+                start: seed.start,
+                end: seed.end,
+                snapshot_offset: seed.end.offset,
+                snapshot: state.snapshot(seed.id),
+            })
+            .collect();
+        let mut started: Vec<ShardSeed> = Vec::new();
+        for index in 0..shards as u16 {
+            let shard = ShardId(index);
+            let journal = self.shards.get(&index).cloned().unwrap_or_default();
+            let directory = journal_directory(&self.data_dir, shard);
+            self.disk.create_dir_all(&directory).await?;
+            let checkpoint = Checkpoint {
+                incarnation_floor: journal.incarnation_max,
+                first_sequence: journal.sequence_max + 1,
+                logs: logs.clone(),
+            };
+            checkpoint.write(&self.disk, &directory, shard).await?;
+            started.push(ShardSeed { shard, logs: Vec::new(), journal });
+        }
+        for (id, seed) in self.seeds {
+            let Some(shard) = owner(id) else { continue };
+            started[shard.index()].logs.push(seed);
+        }
+        self.disk.sync_dir(&self.data_dir.join(JOURNAL_DIRECTORY)).await?;
+        self.disk.sync_dir(&self.data_dir).await?;
+        for &index in self.shards.keys().filter(|&&index| usize::from(index) >= shards) {
+            let directory = journal_directory(&self.data_dir, ShardId(index));
+            // Without its checkpoint a half-removed journal would be taken for a whole one: that goes last.
+            for name in self.disk.list(&directory).await? {
+                if name != FILE_NAME {
+                    self.disk.remove(&directory.join(name)).await?;
+                }
+            }
+            self.disk.sync_dir(&directory).await?;
+            self.disk.remove_dir_all(&directory).await?;
+        }
+        Ok(started)
+    }
+}

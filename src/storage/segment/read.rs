@@ -1,0 +1,360 @@
+//! Reading a segment: whole batches, from memory when they are there, else from the file, checked.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::chunk::Chunk;
+use super::index::{INTERVAL_BYTES, Index};
+use super::{Segment, State, file_name};
+use crate::disk::{ALIGNMENT, Disk, DiskError, DiskFile, OpenMode, align_down, align_up};
+use crate::record::{BATCH_HEADER_LEN, BatchHeader, verify_crc};
+use crate::vocabulary::{Offset, TimestampMs};
+
+/// The most that one read of the disk asks for while an index is made anew, in bytes.
+const SCAN_BYTES: u64 = 1 << 20;
+
+/// Whole batches, in order, as slices that lie one behind the other.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    /// The bytes; a batch may reach over several slices.
+    pub slices: Vec<Bytes>,
+}
+
+impl Records {
+    /// Bytes in all slices.
+    pub fn len(&self) -> usize {
+        self.slices.iter().map(Bytes::len).sum()
+    }
+
+    /// Whether there is no batch.
+    pub fn is_empty(&self) -> bool {
+        self.slices.iter().all(Bytes::is_empty)
+    }
+
+    /// The same bytes in one piece; copied unless they are in one already.
+    pub fn to_bytes(&self) -> Bytes {
+        match &self.slices[..] {
+            [one] => one.clone(),
+            slices => slices.concat().into(),
+        }
+    }
+}
+
+/// Why a segment could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The file does not hold what was written to it.
+    #[error(
+        "{} is damaged at byte {position}: {what}; restore the file from a copy, or delete the topic if its data may go",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        position: u64,
+        /// What is wrong there.
+        what: &'static str,
+    },
+}
+
+/// Why a range of batches could not be chosen.
+enum Unselected {
+    /// The header at this position is not at hand.
+    NotHere(u64),
+    /// What is at this position is no batch.
+    NotABatch(u64),
+}
+
+impl<D: Disk> State<D> {
+    /// The file position from which on everything is in memory.
+    fn memory_start(&self) -> u64 {
+        self.chunks.front().map_or(self.len, Chunk::start)
+    }
+
+    fn header_in_memory(&self, position: u64) -> Result<BatchHeader, Unselected> {
+        let at = self.chunks.partition_point(|chunk| chunk.end() <= position);
+        let Some(chunk) = self.chunks.get(at).filter(|chunk| chunk.start() <= position) else {
+            return Err(Unselected::NotHere(position));
+        };
+        let end = position + BATCH_HEADER_LEN as u64;
+        let parsed = if end <= chunk.end() {
+            BatchHeader::parse(chunk.bytes(position, end))
+        } else {
+            BatchHeader::parse(&self.slices(position, end.min(self.len)).concat())
+        };
+        parsed.map_err(|_| Unselected::NotABatch(position))
+    }
+
+    /// The bytes of a range that is in memory.
+    fn slices(&self, from: u64, to: u64) -> Vec<Bytes> {
+        let first = self.chunks.partition_point(|chunk| chunk.end() <= from);
+        let parts = self.chunks.range(first..).take_while(|chunk| chunk.start() < to);
+        parts.map(|chunk| chunk.slice(chunk.start().max(from), chunk.end().min(to))).collect()
+    }
+}
+
+/// Chooses `[from, to)`: from the batch that holds `offset`, whole batches of at most `max_bytes`, but at least one;
+/// empty when there is none below `limit`, which is the end of a batch.
+fn select(
+    index: &Index,
+    header_at: impl Fn(u64) -> Result<BatchHeader, Unselected>,
+    offset: Offset,
+    max_bytes: u64,
+    limit: u64,
+) -> Result<(u64, u64), Unselected> {
+    let mut from = u64::from(index.position_before_offset(offset));
+    let first = loop {
+        if from >= limit {
+            return Ok((limit, limit));
+        }
+        let header = header_at(from)?;
+        if header.last_offset() >= offset {
+            break header;
+        }
+        from += header.total_len() as u64;
+    };
+    let want = limit.min(from.saturating_add(max_bytes));
+    if want == limit {
+        return Ok((from, limit));
+    }
+    let mut to = from + first.total_len() as u64;
+    to = to.max(u64::from(index.boundary_before(want as u32)));
+    while to < want {
+        let next = to + header_at(to)?.total_len() as u64;
+        if next > want {
+            break;
+        }
+        to = next;
+    }
+    if to > limit { Err(Unselected::NotABatch(from)) } else { Ok((from, to)) }
+}
+
+impl<D: Disk> Segment<D> {
+    /// Whole batches from the one that holds `offset`, of at most `max_bytes` but at least one, below position `limit`.
+    /// `None` when they are not all in memory.
+    pub fn read_cached(&self, offset: Offset, max_bytes: usize, limit: u64) -> Option<Records> {
+        let state = self.state.borrow();
+        let index = state.index.as_ref()?;
+        let range = select(index, |position| state.header_in_memory(position), offset, max_bytes as u64, limit);
+        let (from, to) = range.ok()?;
+        (from >= state.memory_start()).then(|| Records { slices: state.slices(from, to) })
+    }
+
+    /// What [`Segment::read_cached`] gives, from the disk where need be. Checksums are checked of what was on disk.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn read(&self, disk: &D, offset: Offset, max_bytes: usize, limit: u64) -> Result<Records, ReadError> {
+        if let Some(records) = self.read_cached(offset, max_bytes, limit) {
+            return Ok(records);
+        }
+        self.load_index(disk).await?;
+        let start = match &self.state.borrow().index {
+            Some(index) => u64::from(index.position_before_offset(offset)),
+            None => return Err(self.damaged(0, "its index vanished while it was read")),
+        };
+        let mut end = limit.min(start + max_bytes as u64 + 2 * u64::from(INTERVAL_BYTES));
+        loop {
+            let window = self.window(disk, start, end).await?;
+            let header_at = |position: u64| {
+                let at = (position - start) as usize;
+                if position + BATCH_HEADER_LEN as u64 > end {
+                    return Err(Unselected::NotHere(position));
+                }
+                BatchHeader::parse(&window[at..]).map_err(|_| Unselected::NotABatch(position))
+            };
+            let selected = match &self.state.borrow().index {
+                Some(index) => select(index, header_at, offset, max_bytes as u64, limit),
+                None => return Err(self.damaged(start, "its index vanished while it was read")),
+            };
+            match selected {
+                Ok((from, to)) if to <= end => {
+                    let bytes = window.slice((from - start) as usize..(to - start) as usize);
+                    self.check(&bytes, from)?;
+                    return Ok(Records { slices: vec![bytes] });
+                }
+                Ok((_, to)) => end = to,
+                Err(Unselected::NotHere(position)) if position + (BATCH_HEADER_LEN as u64) <= limit => {
+                    end = limit.min(position + u64::from(INTERVAL_BYTES));
+                }
+                Err(Unselected::NotHere(position) | Unselected::NotABatch(position)) => {
+                    return Err(self.damaged(position, "there is no whole record batch where one must start"));
+                }
+            }
+        }
+    }
+
+    /// The whole batch that starts at `position`.
+    async fn batch_at(&self, disk: &D, position: u64) -> Result<(BatchHeader, Bytes), ReadError> {
+        let len = self.len();
+        let mut end = len.min(position + u64::from(INTERVAL_BYTES));
+        loop {
+            let window = self.window(disk, position, end).await?;
+            let header = BatchHeader::parse(&window)
+                .map_err(|_| self.damaged(position, "there is no whole record batch where one must start"))?;
+            let batch_end = position + header.total_len() as u64;
+            if batch_end > len {
+                return Err(self.damaged(position, "a record batch reaches over the end"));
+            }
+            if batch_end <= end {
+                let batch = window.slice(..header.total_len());
+                self.check(&batch, position)?;
+                return Ok((header, batch));
+            }
+            end = batch_end;
+        }
+    }
+
+    /// The first batch whose max timestamp is at least `timestamp`, of those that start below position `limit`.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn first_batch_at_or_after(
+        &self,
+        disk: &D,
+        timestamp: TimestampMs,
+        limit: u64,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let (max, start) = self
+            .with_index(disk, |index| (index.max_timestamp(), u64::from(index.position_before_timestamp(timestamp))))
+            .await?;
+        if max.is_none_or(|(max, _)| max < timestamp) {
+            return Ok(None);
+        }
+        let mut position = start;
+        while position < limit {
+            let (header, batch) = self.batch_at(disk, position).await?;
+            if header.max_timestamp >= timestamp {
+                return Ok(Some(batch));
+            }
+            position += batch.len() as u64;
+        }
+        Ok(None)
+    }
+
+    /// The largest timestamp of all batches and the base offset of the first batch that has it.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn max_timestamp(&self, disk: &D) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
+        self.with_index(disk, Index::max_timestamp).await
+    }
+
+    async fn with_index<T>(&self, disk: &D, look: impl FnOnce(&Index) -> T) -> Result<T, ReadError> {
+        self.load_index(disk).await?;
+        match &self.state.borrow().index {
+            Some(index) => Ok(look(index)),
+            None => Err(self.damaged(0, "its index vanished while it was read")),
+        }
+    }
+
+    /// The bytes from `start` to `end`, both at most the length, in one piece.
+    async fn window(&self, disk: &D, start: u64, end: u64) -> Result<Bytes, ReadError> {
+        // What is in memory is taken before the disk is asked: it may be evicted meanwhile, but only once it is written.
+        let (disk_end, in_memory) = {
+            let state = self.state.borrow();
+            let disk_end = state.memory_start().clamp(start, end);
+            (disk_end, state.slices(disk_end, end))
+        };
+        let mut window = Vec::with_capacity((end - start) as usize);
+        if start < disk_end {
+            let file = self.file(disk).await?;
+            let aligned = align_down(start);
+            let data = file.read_at(aligned, (align_up(disk_end) - aligned) as usize).await?;
+            let (from, to) = ((start - aligned) as usize, (disk_end - aligned) as usize);
+            let Some(bytes) = data.get(from..to) else {
+                return Err(self.damaged(aligned + data.len() as u64, "the file ends before its last record batch"));
+            };
+            window.extend_from_slice(bytes);
+        }
+        for slice in in_memory {
+            window.extend_from_slice(&slice);
+        }
+        Ok(window.into())
+    }
+
+    /// Checks the checksum of each batch in `bytes`, which start at `position`.
+    fn check(&self, bytes: &[u8], position: u64) -> Result<(), ReadError> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let here = position + at as u64;
+            let header = BatchHeader::parse(&bytes[at..])
+                .map_err(|_| self.damaged(here, "there is no whole record batch where one must start"))?;
+            let Some(batch) = bytes.get(at..at + header.total_len()) else {
+                return Err(self.damaged(here, "a record batch reaches over the next one"));
+            };
+            if !verify_crc(batch) {
+                return Err(self.damaged(here, "a record batch does not match its checksum"));
+            }
+            at += batch.len();
+        }
+        Ok(())
+    }
+
+    /// Makes the index available: from memory, from its file, or by reading the whole segment.
+    async fn load_index(&self, disk: &D) -> Result<(), ReadError> {
+        if self.state.borrow().index.is_some() {
+            return Ok(());
+        }
+        let len = self.len();
+        let index = match self.read_index_file(disk).await? {
+            Some(index) if u64::from(index.covered()) == len => index,
+            _ => self.scan(disk, len).await?,
+        };
+        self.state.borrow_mut().index.get_or_insert(index);
+        Ok(())
+    }
+
+    async fn read_index_file(&self, disk: &D) -> Result<Option<Index>, ReadError> {
+        let path = self.directory.join(file_name(self.base_offset, "index"));
+        let file = match disk.open(&path, OpenMode::Existing).await {
+            Err(error) if error.is_not_found() => return Ok(None),
+            result => result?,
+        };
+        let size = align_up(file.size().await?) as usize;
+        if size == 0 {
+            return Ok(None);
+        }
+        let data = file.read_at(0, size).await?;
+        Ok(Index::decode(&data, self.base_offset))
+    }
+
+    async fn scan(&self, disk: &D, len: u64) -> Result<Index, ReadError> {
+        let mut index = Index::new(self.base_offset);
+        let (mut start, mut span) = (0, SCAN_BYTES);
+        while start < len {
+            let window = self.window(disk, start, len.min(start + span)).await?;
+            let mut at = 0;
+            span = SCAN_BYTES;
+            while at < window.len() {
+                let here = start + at as u64;
+                let Some(head) = window.get(at..at + BATCH_HEADER_LEN) else { break };
+                let header = BatchHeader::parse(head)
+                    .map_err(|_| self.damaged(here, "there is no whole record batch where one must start"))?;
+                if here + header.total_len() as u64 > len {
+                    return Err(self.damaged(here, "a record batch reaches over the end"));
+                }
+                if at + header.total_len() > window.len() {
+                    span = span.max(header.total_len() as u64 + ALIGNMENT as u64);
+                    break;
+                }
+                index.add(header.base_offset, header.total_len() as u32, header.max_timestamp);
+                at += header.total_len();
+            }
+            if at == 0 && start + window.len() as u64 == len {
+                return Err(self.damaged(start, "the file ends within a record batch"));
+            }
+            start += at as u64;
+        }
+        Ok(index)
+    }
+
+    fn damaged(&self, position: u64, what: &'static str) -> ReadError {
+        ReadError::Damaged { path: self.directory.join(file_name(self.base_offset, "log")), position, what }
+    }
+}
