@@ -1,4 +1,4 @@
-//! **corelog**: a message broker that will speak the Apache Kafka protocol on a thread-per-core io_uring storage engine.
+//! **corelog**: a message broker that speaks the Apache Kafka protocol on a thread-per-core io_uring storage engine.
 //!
 //! A layer knows only those below it; lowest first:
 //!
@@ -10,6 +10,7 @@
 //! | [`storage`] | the engine; so far the journal's format and what recovery reads of it |
 //! | [`partition`] | a partition as its leader sees it; so far its idempotent producers |
 //! | [`metadata`] | topics, partitions, placement and producer ids: a state machine fed by commands |
+//! | [`server`] | shards, the mesh between them, connections, request handlers |
 //! | [`protocol`] | Kafka's framing and messages: a declarative, bounds-checked codec; knows only the vocabulary |
 //!
 //! `ARCHITECTURE.md` says what comes above them.
@@ -28,5 +29,6 @@ pub mod metadata;
 pub mod partition;
 pub mod protocol;
 pub mod record;
+pub mod server;
 pub mod storage;
 pub mod vocabulary;

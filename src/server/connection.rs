@@ -1,0 +1,317 @@
+//! One client's connection: frames in, responses out in the same order, requests worked on concurrently.
+//!
+//! The reading task cuts frames and starts a handler for each; the writing task sends every response that is ready and
+//! not preceded by one that is not, all with one `sendmsg`. What is in flight is bounded, in requests and in bytes: at
+//! the bound the reading task stops reading, and TCP tells the client.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
+use glommio::net::TcpStream;
+
+use crate::storage::notify::Notify;
+
+/// The most requests of one connection that are worked on at once.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 128;
+/// The most bytes of requests of one connection that are worked on at once, beyond one request of any size.
+pub const BYTES_IN_FLIGHT_MAX: usize = 16 << 20;
+/// The least room that a read offers.
+const READ_BYTES_MIN: usize = 64 << 10;
+/// A connection that always has data gives way to others after so many bytes.
+const READ_BYTES_PER_TURN: usize = 1 << 20;
+/// What one `sendmsg` takes at most (Linux's UIO_MAXIOV).
+const SLICES_MAX: usize = 1024;
+
+/// What a request comes to.
+pub enum Outcome {
+    /// These bytes go to the client.
+    Respond(Vec<Bytes>),
+    /// The client expects no response (a produce with acks 0).
+    Silent,
+    /// The connection cannot go on; the reason is logged.
+    Close(String),
+}
+
+/// What answers requests.
+pub trait Service: 'static {
+    /// Answers one frame, given without its size. The part before the first wait runs in the order of the frames.
+    fn handle(self: Rc<Self>, frame: Bytes, peer: Rc<str>) -> Pin<Box<dyn Future<Output = Outcome>>>;
+
+    /// The largest frame, in bytes (Kafka's `socket.request.max.bytes`).
+    fn frame_bytes_max(&self) -> usize;
+
+    /// Resolves when no more requests are to be taken.
+    fn stopping(&self) -> &Notify;
+
+    /// Whether no more requests are to be taken.
+    fn is_stopping(&self) -> bool;
+
+    /// A request begins (true) or has ended.
+    fn in_flight(&self, begins: bool);
+}
+
+struct Shared {
+    stream: RefCell<TcpStream>,
+    /// Responses in request order; `None` while a request is worked on.
+    slots: RefCell<VecDeque<Rc<Slot>>>,
+    ready: Notify,
+    room: Notify,
+    bytes_in_flight: Cell<usize>,
+    /// Nothing more is read or written.
+    closed: Cell<bool>,
+    /// Nothing more is read; what is in flight is still answered.
+    read_all: Cell<bool>,
+}
+
+struct Slot {
+    outcome: RefCell<Option<Outcome>>,
+    bytes: usize,
+}
+
+/// Serves one connection until either side ends it.
+pub async fn serve<S: Service>(socket: OwnedFd, peer: Rc<str>, service: Rc<S>) {
+    use std::os::fd::IntoRawFd;
+    // SAFETY: the descriptor is an open TCP socket that nothing else owns.
+    let stream = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
+    let shared = Rc::new(Shared {
+        stream: RefCell::new(stream),
+        slots: RefCell::default(),
+        ready: Notify::default(),
+        room: Notify::default(),
+        bytes_in_flight: Cell::new(0),
+        closed: Cell::new(false),
+        read_all: Cell::new(false),
+    });
+    let reading = shared.clone();
+    let (reading_peer, reading_service) = (peer.clone(), service.clone());
+    glommio::spawn_local(async move {
+        let outcome = reading.read_frames(&reading_peer, &reading_service).await;
+        match outcome {
+            Ok(()) => {}
+            // Clients go away as they like.
+            Err(ReadFault::Io(error)) => tracing::debug!("connection from {reading_peer}: {error}"),
+            Err(ReadFault::Frame(reason)) => {
+                tracing::warn!("connection from {reading_peer} closed: {reason}");
+                reading.closed.set(true);
+            }
+        }
+        reading.read_all.set(true);
+        reading.ready.notify();
+    })
+    .detach();
+    if let Err(reason) = shared.write_responses().await {
+        tracing::warn!("connection from {peer} closed: {reason}");
+    }
+    shared.closed.set(true);
+    shared.room.notify();
+    // Ends the read that may be waiting, so that its task ends too.
+    let descriptor = shared.stream.borrow().as_raw_fd();
+    // SAFETY: the stream is alive, so the descriptor is open and ours.
+    unsafe { libc::shutdown(descriptor, libc::SHUT_RDWR) };
+}
+
+enum ReadFault {
+    Io(io::Error),
+    Frame(String),
+}
+
+impl Shared {
+    async fn read_frames<S: Service>(self: &Rc<Self>, peer: &Rc<str>, service: &Rc<S>) -> Result<(), ReadFault> {
+        let mut buffer = BytesMut::new();
+        // A client that has sent a frame of some size may send such again: room for it is made at once.
+        let mut largest_frame = READ_BYTES_MIN;
+        let mut read_in_turn = 0;
+        loop {
+            while let Some(frame) = next_frame(&mut buffer, service.frame_bytes_max())? {
+                largest_frame = largest_frame.max(frame.len() + 4);
+                self.wait_for_room(frame.len()).await;
+                if self.closed.get() || service.is_stopping() {
+                    return Ok(());
+                }
+                self.start(frame, peer, service);
+            }
+            let wanted = match buffer.get(..4) {
+                Some(mut size) => 4 + size.get_i32() as usize - buffer.len(),
+                None => READ_BYTES_MIN,
+            };
+            buffer.reserve(wanted.clamp(READ_BYTES_MIN, largest_frame.max(buffer.len())));
+            let read = self.read(&mut buffer, service).await.map_err(ReadFault::Io)?;
+            if read == 0 {
+                return Ok(());
+            }
+            read_in_turn += read;
+            if read_in_turn >= READ_BYTES_PER_TURN {
+                read_in_turn = 0;
+                glommio::executor().yield_task_queue_now().await;
+            }
+        }
+    }
+
+    /// Reads what there is into the buffer's spare room; 0 at the end, or when no more is to be read.
+    async fn read<S: Service>(&self, buffer: &mut BytesMut, service: &Rc<S>) -> io::Result<usize> {
+        match self.receive_now(buffer.spare_capacity_mut()) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            result => {
+                let read = result?;
+                let len = buffer.len() + read;
+                // SAFETY: recv has written that many bytes of the spare room.
+                unsafe { buffer.set_len(len) };
+                return Ok(read);
+            }
+        }
+        // Waits with little room of its own; the next call takes the rest straight into the buffer.
+        let mut first = [0; 4096];
+        let reading = poll_fn(|cx| Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut first));
+        let stopped = async {
+            while !service.is_stopping() && !self.closed.get() {
+                service.stopping().notified().await;
+            }
+            Ok(0)
+        };
+        let read = reading.or(stopped).await?;
+        buffer.extend_from_slice(&first[..read]);
+        Ok(read)
+    }
+
+    fn receive_now(&self, room: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        let descriptor = self.stream.borrow().as_raw_fd();
+        // SAFETY: the kernel writes at most `room.len()` bytes to `room`, which is borrowed exclusively for the call.
+        let read = unsafe { libc::recv(descriptor, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
+        if read < 0 { Err(io::Error::last_os_error()) } else { Ok(read as usize) }
+    }
+
+    async fn wait_for_room(&self, bytes: usize) {
+        loop {
+            let requests = self.slots.borrow().len();
+            let fits = self.bytes_in_flight.get() + bytes <= BYTES_IN_FLIGHT_MAX || requests == 0;
+            if self.closed.get() || (fits && requests < REQUESTS_IN_FLIGHT_MAX) {
+                return;
+            }
+            self.room.notified().await;
+        }
+    }
+
+    fn start<S: Service>(self: &Rc<Self>, frame: Bytes, peer: &Rc<str>, service: &Rc<S>) {
+        let slot = Rc::new(Slot { outcome: RefCell::new(None), bytes: frame.len() });
+        self.slots.borrow_mut().push_back(slot.clone());
+        self.bytes_in_flight.set(self.bytes_in_flight.get() + frame.len());
+        service.in_flight(true);
+        let (shared, service, peer) = (self.clone(), service.clone(), peer.clone());
+        glommio::spawn_local(async move {
+            let handled = AssertUnwindSafe(async { service.clone().handle(frame, peer).await }).catch_unwind().await;
+            let outcome = handled.unwrap_or_else(|panic| {
+                let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                Outcome::Close(format!("a handler panicked, please report it: {text}"))
+            });
+            service.in_flight(false);
+            *slot.outcome.borrow_mut() = Some(outcome);
+            shared.ready.notify();
+        })
+        .detach();
+    }
+
+    async fn write_responses(&self) -> Result<(), String> {
+        loop {
+            let mut slices: VecDeque<Bytes> = VecDeque::new();
+            let mut done = Vec::new();
+            let mut close = None;
+            {
+                let mut slots = self.slots.borrow_mut();
+                while slots.front().is_some_and(|slot| slot.outcome.borrow().is_some()) {
+                    let Some(slot) = slots.pop_front() else { break };
+                    match slot.outcome.take() {
+                        Some(Outcome::Respond(parts)) => slices.extend(parts),
+                        Some(Outcome::Close(reason)) => close = Some(reason),
+                        Some(Outcome::Silent) | None => {}
+                    }
+                    done.push(slot);
+                    if close.is_some() || slices.len() >= SLICES_MAX {
+                        break;
+                    }
+                }
+            }
+            if done.is_empty() {
+                if self.closed.get() || (self.read_all.get() && self.slots.borrow().is_empty()) {
+                    return Ok(());
+                }
+                self.ready.notified().await;
+                continue;
+            }
+            self.send(&mut slices).await.map_err(|error| format!("a response could not be sent: {error}"))?;
+            let bytes: usize = done.iter().map(|slot| slot.bytes).sum();
+            self.bytes_in_flight.set(self.bytes_in_flight.get() - bytes);
+            self.room.notify();
+            if let Some(reason) = close {
+                return Err(reason);
+            }
+        }
+    }
+
+    async fn send(&self, slices: &mut VecDeque<Bytes>) -> io::Result<()> {
+        slices.retain(|slice| !slice.is_empty());
+        while let Some(first) = slices.front().cloned() {
+            let sent = match self.send_now(slices) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Waits for room, and sends a first part as it comes.
+                    let piece = first.slice(..first.len().min(64 << 10));
+                    poll_fn(|cx| Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, &piece)).await?
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            };
+            let mut left = sent;
+            while left > 0 {
+                let front = slices.front_mut().expect("no more was sent than there is");
+                let taken = left.min(front.len());
+                front.advance(taken);
+                left -= taken;
+                if front.is_empty() {
+                    slices.pop_front();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send_now(&self, slices: &VecDeque<Bytes>) -> io::Result<usize> {
+        let parts: Vec<libc::iovec> = slices
+            .iter()
+            .take(SLICES_MAX)
+            .map(|slice| libc::iovec { iov_base: slice.as_ptr().cast_mut().cast(), iov_len: slice.len() })
+            .collect();
+        // SAFETY: all-zero is a valid msghdr: no name, no control data.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = parts.as_ptr().cast_mut();
+        message.msg_iovlen = parts.len() as _;
+        let descriptor = self.stream.borrow().as_raw_fd();
+        // SAFETY: the iovecs point into `slices`, which is borrowed for the whole call; sendmsg only reads from them.
+        let sent = unsafe { libc::sendmsg(descriptor, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
+    }
+}
+
+/// Takes the next whole frame off the buffer, without its size.
+fn next_frame(buffer: &mut BytesMut, frame_bytes_max: usize) -> Result<Option<Bytes>, ReadFault> {
+    let Some(mut size) = buffer.get(..4) else { return Ok(None) };
+    let size = size.get_i32();
+    let len = usize::try_from(size).ok().filter(|&len| len <= frame_bytes_max && len > 0).ok_or_else(|| {
+        ReadFault::Frame(format!(
+            "a frame of {size} bytes was announced; socket.request.max.bytes is {frame_bytes_max}"
+        ))
+    })?;
+    if buffer.len() < 4 + len {
+        return Ok(None);
+    }
+    buffer.advance(4);
+    Ok(Some(buffer.split_to(len).freeze()))
+}

@@ -1,0 +1,141 @@
+//! From a frame to its answer: one file an API.
+
+mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod fetch;
+mod find_coordinator;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::broker::{Broker, ChangeError};
+use super::connection::Outcome;
+use crate::metadata::MetadataError;
+use crate::metadata::Topic;
+use crate::protocol::messages as m;
+use crate::protocol::{
+    ApiKey, ErrorCode, KafkaString, Message, Reader, Request, RequestHeader, Writer, decode_request, write_response,
+};
+use crate::vocabulary::TopicId;
+
+/// The APIs that have a handler; ApiVersions tells clients so.
+pub const SERVED: &[ApiKey] = &[
+    ApiKey::Produce,
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::Metadata,
+    ApiKey::FindCoordinator,
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
+    ApiKey::CreatePartitions,
+    ApiKey::DescribeCluster,
+];
+
+/// Answers one frame.
+pub async fn handle(broker: Rc<Broker>, frame: Bytes, _peer: Rc<str>) -> Outcome {
+    let mut reader = Reader::new(frame.clone());
+    let header = match RequestHeader::decode(&mut reader) {
+        Ok(header) => header,
+        Err(error) => return Outcome::Close(error.to_string()),
+    };
+    let body = frame.slice(reader.position()..);
+    let (key, version) = (header.request_api_key, header.request_api_version);
+    if key == ApiKey::ApiVersions && !key.supports(version) {
+        return respond(&header, 0, &api_versions::unsupported());
+    }
+    if !SERVED.contains(&key) || !key.supports(version) {
+        return Outcome::Close(format!("version {version} of {key} is not served"));
+    }
+    match key {
+        ApiKey::Produce => produce::handle(broker, header, body).await,
+        ApiKey::Fetch => with(&header, body, |request| fetch::handle(broker, version, request)).await,
+        ApiKey::ListOffsets => with(&header, body, |request| list_offsets::handle(broker, request)).await,
+        ApiKey::Metadata => with(&header, body, |request| metadata::handle(broker, version, request)).await,
+        ApiKey::FindCoordinator => {
+            with(&header, body, |request| find_coordinator::handle(broker, version, request)).await
+        }
+        ApiKey::ApiVersions => {
+            with::<m::api_versions::ApiVersionsRequest, _>(&header, body, async |_| api_versions::supported()).await
+        }
+        ApiKey::CreateTopics => with(&header, body, |request| create_topics::handle(broker, request)).await,
+        ApiKey::DeleteTopics => with(&header, body, |request| delete_topics::handle(broker, version, request)).await,
+        ApiKey::InitProducerId => with(&header, body, |request| init_producer_id::handle(broker, request)).await,
+        ApiKey::OffsetForLeaderEpoch => {
+            with(&header, body, |request| offset_for_leader_epoch::handle(broker, request)).await
+        }
+        ApiKey::CreatePartitions => with(&header, body, |request| create_partitions::handle(broker, request)).await,
+        ApiKey::DescribeCluster => with(&header, body, |request| describe_cluster::handle(broker, request)).await,
+        other => Outcome::Close(format!("{other} is not served")),
+    }
+}
+
+/// Decodes the request, has it handled, and encodes the response.
+async fn with<R: Request, F: Future<Output = R::Response>>(
+    header: &RequestHeader,
+    body: Bytes,
+    handler: impl FnOnce(R) -> F,
+) -> Outcome {
+    match decode_request::<R>(body, header.request_api_version) {
+        Ok(request) => respond(header, header.request_api_version, &handler(request).await),
+        Err(error) => Outcome::Close(error.to_string()),
+    }
+}
+
+/// Encodes a response.
+fn respond<M: Message>(header: &RequestHeader, version: i16, response: &M) -> Outcome {
+    let mut writer = Writer::new();
+    match write_response(&mut writer, version, header.correlation_id, response) {
+        Ok(()) => Outcome::Respond(writer.finish().segments),
+        Err(error) => Outcome::Close(error.to_string()),
+    }
+}
+
+/// The code and text for a change that was not made.
+fn change_error(error: &ChangeError) -> (ErrorCode, Option<KafkaString>) {
+    let code = match error {
+        ChangeError::NotWritten(_) => ErrorCode::KafkaStorageError,
+        ChangeError::Refused(refused) => match refused {
+            MetadataError::InvalidTopicName { .. } | MetadataError::CollidingTopicName { .. } => {
+                ErrorCode::InvalidTopicException
+            }
+            MetadataError::TopicExists(_) => ErrorCode::TopicAlreadyExists,
+            MetadataError::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
+            MetadataError::InvalidPartitions(_) => ErrorCode::InvalidPartitions,
+            MetadataError::InvalidReplicationFactor(_) => ErrorCode::InvalidReplicationFactor,
+            MetadataError::InvalidReplicaAssignment(_) => ErrorCode::InvalidReplicaAssignment,
+            MetadataError::InvalidRequest(_) => ErrorCode::InvalidRequest,
+            MetadataError::InternalTopic(_) => ErrorCode::TopicAuthorizationFailed,
+        },
+    };
+    (code, Some(error.to_string().into()))
+}
+
+/// The topic that a request names, by id from the version on that has ids, else by name.
+fn find_topic(broker: &Broker, name: &str, id: TopicId, by_id: bool) -> Result<Rc<Topic>, ErrorCode> {
+    let image = broker.image.borrow();
+    if by_id {
+        image.topic_by_id(id).cloned().ok_or(ErrorCode::UnknownTopicId)
+    } else {
+        image.topic(name).cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
+    }
+}
+
+/// Checks the leader epoch that a client knows (KIP-320).
+fn check_leader_epoch(known: i32) -> Result<(), ErrorCode> {
+    match known {
+        i32::MIN..=-1 | Topic::LEADER_EPOCH => Ok(()),
+        _ => Err(ErrorCode::UnknownLeaderEpoch),
+    }
+}

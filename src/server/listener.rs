@@ -1,0 +1,79 @@
+//! The listener: blocking accepts on a thread of its own, because glommio's accept loses connections when it is
+//! cancelled. Each connection goes to the next shard.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// What a shard is told from outside.
+pub enum Control {
+    /// Serve this connection.
+    Connection(OwnedFd, SocketAddr),
+    /// Answer what is in flight, then stop.
+    Stop,
+}
+
+/// Opens the listening socket.
+///
+/// # Errors
+/// Those of the system: the address is in use, is not this machine's, or needs rights.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the last run's connections to be forgotten.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Deals connections to the shards until the socket is shut down. At `connections_max` open ones, more are closed.
+pub fn accept(
+    listener: &TcpListener,
+    shards: &[flume::Sender<Control>],
+    open: &Arc<AtomicUsize>,
+    connections_max: usize,
+) {
+    let mut next = 0;
+    loop {
+        let (socket, peer) = match listener.accept() {
+            Ok(accepted) => accepted,
+            // The client gave up before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return,
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                tracing::error!("no connection can be accepted: {error}; raise the limit on open files");
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                continue;
+            }
+            Err(error) => {
+                tracing::error!("the listener failed: {error}");
+                return;
+            }
+        };
+        if open.load(Ordering::Relaxed) >= connections_max {
+            tracing::warn!("connection from {peer} closed: {connections_max} are open (max.connections)");
+            continue;
+        }
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!("connection from {peer}: {error}");
+            continue;
+        }
+        open.fetch_add(1, Ordering::Relaxed);
+        // A shard that has stopped takes no connections, and the socket is closed here.
+        let _unserved = shards[next % shards.len()].send(Control::Connection(socket.into(), peer));
+        next += 1;
+    }
+}
+
+/// Ends [`accept`].
+pub fn shut_down(listener: &TcpListener) {
+    // SAFETY: the listener is alive, so the descriptor is open.
+    unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
+}

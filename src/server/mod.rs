@@ -1,0 +1,19 @@
+//! The broker: shards, the mesh between them, connections, and a handler for each Kafka API.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`start`] | from a data directory to running shards, and back down again |
+//! | [`listener`] | accepts connections on a thread of its own and deals them to the shards |
+//! | [`connection`] | frames in, responses out, in order |
+//! | [`mesh`] | calls between shards |
+//! | [`heartbeat`] | what keeps a shard with work from parking, and what notices a shard that hangs |
+//! | [`broker`] | what one shard owns |
+//! | [`handlers`] | one file an API |
+
+pub mod broker;
+pub mod connection;
+pub mod handlers;
+pub mod heartbeat;
+pub mod listener;
+pub mod mesh;
+pub mod start;

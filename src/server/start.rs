@@ -1,0 +1,495 @@
+//! From a data directory to running shards, and back down again.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+
+use super::broker::{Broker, Partitions, Settings, directory, metadata_directory, random_id};
+use super::connection;
+use super::heartbeat::{self, Pulse};
+use super::listener::{self, Control};
+use super::mesh::{Inbox, Mesh, Outboxes, queues};
+use crate::disk::uring::UringDisk;
+use crate::disk::{Disk, DiskError};
+use crate::metadata::command::CommandError;
+use crate::metadata::image::ApplyError;
+use crate::metadata::{Command, METADATA_PARTITION, MetadataImage};
+use crate::partition::Partition;
+use crate::partition::producers::Producers;
+use crate::record::{BatchHeader, records, split_batches};
+use crate::storage::recovery::{Recovery, RecoveryError, Replay, ShardSeed};
+use crate::storage::{Storage, StorageOptions};
+use crate::vocabulary::{Offset, PartitionId};
+
+/// How long connections have to end once the broker stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// glommio's own buffers for each executor: it registers them three times, which the default limit on locked memory
+/// must hold.
+const IO_MEMORY_BYTES: usize = 64 << 10;
+/// Locked memory that one shard needs, for its rings and buffers.
+const LOCKED_BYTES_PER_SHARD: u64 = 1 << 20;
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where everything is kept; made when it does not exist.
+    pub data_dir: PathBuf,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// What clients are told; `None` for the listening address.
+    pub advertised: Option<(String, u16)>,
+    /// How many shards.
+    pub shards: usize,
+    /// The engine's bounds.
+    pub storage: StorageOptions,
+    /// The most open connections.
+    pub connections_max: usize,
+    /// The rest; its advertised address is filled in.
+    pub settings: Settings,
+    /// Start although acknowledged records are missing from the journal.
+    pub accept_journal_damage: bool,
+}
+
+/// Why the broker did not start, in one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be made or opened.
+    #[error("data directory {}: {source}; choose another with --data-dir, or give this user the right to write it", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error("data directory {} is in use by another corelog; stop that one, or choose another with --data-dir", .0.display())]
+    Locked(PathBuf),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// More shards than cores.
+    #[error("--shards {wanted}: there are {cores} cores, and each shard needs one of its own; use 1 to {cores}")]
+    Shards {
+        /// What was asked for.
+        wanted: usize,
+        /// How many cores there are.
+        cores: usize,
+    },
+    /// RLIMIT_MEMLOCK.
+    #[error("the limit on locked memory is {limit} bytes, {needed} are needed; raise it: ulimit -l {}", needed / 1024)]
+    LockedMemory {
+        /// The limit.
+        limit: u64,
+        /// What is needed.
+        needed: u64,
+    },
+    /// No io_uring.
+    #[error(
+        "io_uring is not available: {0}; corelog needs Linux 5.8 or newer with kernel.io_uring_disabled = 0, and in a container a seccomp profile that allows io_uring"
+    )]
+    NoUring(std::io::Error),
+    /// An executor did not start.
+    #[error("a shard did not start: {0}")]
+    Executor(String),
+    /// The data directory has no direct I/O.
+    #[error(
+        "{0}; corelog needs a file system with direct I/O (O_DIRECT), such as ext4 or XFS: choose another place with --data-dir"
+    )]
+    NoDirectIo(DiskError),
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The data cannot be recovered.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The metadata log does not hold what was written to it.
+    #[error("the metadata log is damaged: {0}; restore the data directory from a copy")]
+    Metadata(String),
+}
+
+impl From<ApplyError> for StartError {
+    fn from(error: ApplyError) -> StartError {
+        StartError::Metadata(error.to_string())
+    }
+}
+
+impl From<CommandError> for StartError {
+    fn from(error: CommandError) -> StartError {
+        StartError::Metadata(error.to_string())
+    }
+}
+
+/// A broker that runs.
+pub struct Running {
+    /// Where it listens, with the real port.
+    pub address: SocketAddr,
+    controls: Vec<flume::Sender<Control>>,
+    shards: Vec<ExecutorJoinHandle<Result<(), String>>>,
+    listener: Arc<TcpListener>,
+    accepting: std::thread::JoinHandle<()>,
+    stopped: Arc<AtomicBool>,
+    /// Held as long as the broker runs.
+    _lock: File,
+}
+
+/// What recovery rebuilds besides the logs.
+struct Recovered {
+    image: MetadataImage,
+    producers: BTreeMap<PartitionId, Producers>,
+}
+
+impl Replay for Recovered {
+    fn directory(&self, id: PartitionId) -> Option<PathBuf> {
+        if id == METADATA_PARTITION {
+            return Some(metadata_directory());
+        }
+        let topic = self.image.topic_by_id(id.topic_id)?;
+        topic.partition(id.index).map(|_| directory(&topic.name, id))
+    }
+
+    fn restore(&mut self, id: PartitionId, snapshot: &[u8]) -> Result<(), String> {
+        let producers = Producers::restore(snapshot).ok_or("its checkpointed producers are unreadable")?;
+        self.producers.insert(id, producers);
+        Ok(())
+    }
+
+    fn apply(&mut self, id: PartitionId, header: &BatchHeader, base_offset: Offset) {
+        self.producers.entry(id).or_default().appended(header, base_offset, header.max_timestamp);
+    }
+
+    fn snapshot(&self, id: PartitionId) -> Bytes {
+        self.producers.get(&id).map(Producers::snapshot).unwrap_or_default()
+    }
+}
+
+/// What goes from recovery to the shards.
+struct Found {
+    seeds: Vec<ShardSeed>,
+    commands: Vec<Command>,
+    /// A new cluster's id: all shards apply it, shard 0 writes it to the metadata log before it serves.
+    naming: Option<Command>,
+    producers: BTreeMap<PartitionId, Producers>,
+}
+
+/// Starts the broker. On return it serves.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn start(options: Options) -> Result<Running, StartError> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if options.shards == 0 || options.shards > cores {
+        return Err(StartError::Shards { wanted: options.shards, cores });
+    }
+    let lock = lock(&options.data_dir)?;
+    check_locked_memory(options.shards)?;
+    check_uring()?;
+    let listener =
+        listener::listen(options.listen).map_err(|source| StartError::Listen { address: options.listen, source })?;
+    let address = listener.local_addr().map_err(|source| StartError::Listen { address: options.listen, source })?;
+
+    let found = recover_on_executor(&options)?;
+    let mut settings = options.settings.clone();
+    (settings.advertised_host, settings.advertised_port) =
+        options.advertised.clone().unwrap_or_else(|| (address.ip().to_string(), address.port()));
+
+    let (outboxes, inboxes) = queues::<Broker>(options.shards);
+    let open = Arc::new(AtomicUsize::new(0));
+    let drained = Arc::new(AtomicUsize::new(0));
+    let stopped = Arc::new(AtomicBool::new(false));
+    let (ready, readiness) = flume::unbounded();
+    let (mut controls, mut shards, mut pulses) = (Vec::new(), Vec::new(), Vec::new());
+    let mut producers = found.producers;
+    for (seed, inbox) in found.seeds.into_iter().zip(inboxes) {
+        let (control, receiver) = flume::unbounded();
+        controls.push(control);
+        let pulse = Arc::new(Pulse::default());
+        pulses.push(pulse.clone());
+        let mine = seed.logs.iter().filter_map(|log| Some((log.id, producers.remove(&log.id)?))).collect();
+        let shard = Shard {
+            data_dir: options.data_dir.clone(),
+            settings: settings.clone(),
+            storage: options.storage.clone(),
+            commands: found.commands.clone(),
+            naming: found.naming.clone(),
+            producers: mine,
+            shards: options.shards,
+            outboxes: outboxes.clone(),
+            open: open.clone(),
+            drained: drained.clone(),
+            pulse,
+        };
+        let ready = ready.clone();
+        let index = usize::from(seed.shard.0);
+        let handle = executor(Placement::Fixed(index), &format!("shard-{index}"))
+            .spawn(move || shard.run(seed, inbox, receiver, ready))
+            .map_err(|error| StartError::Executor(error.to_string()))?;
+        shards.push(handle);
+    }
+    drop(ready);
+    for _ in 0..options.shards {
+        match readiness.recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(StartError::Executor(error)),
+            Err(_) => return Err(StartError::Executor("it ended at once".into())),
+        }
+    }
+    let listener = Arc::new(listener);
+    let accepting = {
+        let (listener, controls, open) = (listener.clone(), controls.clone(), open.clone());
+        std::thread::spawn(move || listener::accept(&listener, &controls, &open, options.connections_max))
+    };
+    let watching = stopped.clone();
+    std::thread::spawn(move || heartbeat::watch(pulses, watching));
+    Ok(Running { address, controls, shards, listener, accepting, stopped, _lock: lock })
+}
+
+impl Running {
+    /// Stops: takes no more connections and requests, answers what is in flight, closes journals and segments.
+    ///
+    /// # Errors
+    /// What a shard could not do; what was acknowledged is in its journal all the same.
+    pub fn stop(self) -> Result<(), String> {
+        listener::shut_down(&self.listener);
+        // The thread ends by itself once the socket is shut down, and has nothing to say.
+        let _ended = self.accepting.join();
+        for control in &self.controls {
+            // A shard that has stopped needs no telling.
+            let _gone = control.send(Control::Stop);
+        }
+        let mut result = Ok(());
+        for shard in self.shards {
+            match shard.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => result = Err(error),
+                Err(error) => result = Err(error.to_string()),
+            }
+        }
+        self.stopped.store(true, Ordering::Relaxed);
+        result
+    }
+}
+
+fn executor(placement: Placement, name: &str) -> LocalExecutorBuilder {
+    LocalExecutorBuilder::new(placement)
+        .name(name)
+        .io_memory(IO_MEMORY_BYTES)
+        .preempt_timer(Duration::from_millis(1))
+        .spin_before_park(Duration::from_micros(100))
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(2))
+}
+
+fn lock(data_dir: &Path) -> Result<File, StartError> {
+    let failed = |source| StartError::DataDir { path: data_dir.to_path_buf(), source };
+    std::fs::create_dir_all(data_dir).map_err(failed)?;
+    let options = File::options().create(true).truncate(false).write(true).open(data_dir.join("lock"));
+    let file = options.map_err(failed)?;
+    // SAFETY: the descriptor is open for the length of the call.
+    let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    if locked == 0 {
+        return Ok(file);
+    }
+    let error = std::io::Error::last_os_error();
+    if error.kind() == std::io::ErrorKind::WouldBlock {
+        return Err(StartError::Locked(data_dir.to_path_buf()));
+    }
+    Err(failed(error))
+}
+
+fn check_locked_memory(shards: usize) -> Result<(), StartError> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit writes the struct that it is given.
+    let read = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) };
+    let needed = LOCKED_BYTES_PER_SHARD * shards as u64;
+    if read == 0 && limit.rlim_cur < needed {
+        return Err(StartError::LockedMemory { limit: limit.rlim_cur, needed });
+    }
+    Ok(())
+}
+
+/// Asks the kernel for a ring, and gives it back.
+fn check_uring() -> Result<(), StartError> {
+    // The kernel's io_uring_params: 120 bytes, all zero for defaults.
+    let mut params = [0u8; 120];
+    // SAFETY: io_uring_setup reads and writes 120 bytes at the pointer, and returns a new descriptor or an error.
+    let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, params.as_mut_ptr()) };
+    if ring < 0 {
+        return Err(StartError::NoUring(std::io::Error::last_os_error()));
+    }
+    // SAFETY: the descriptor was opened above and is nobody else's.
+    unsafe { libc::close(ring as i32) };
+    Ok(())
+}
+
+fn recover_on_executor(options: &Options) -> Result<Found, StartError> {
+    let options = options.clone();
+    let handle = executor(Placement::Unbound, "recovery")
+        .spawn(move || async move { recover(&options).await })
+        .map_err(|error| StartError::Executor(error.to_string()))?;
+    handle.join().map_err(|error| StartError::Executor(error.to_string()))?
+}
+
+async fn recover(options: &Options) -> Result<Found, StartError> {
+    let disk = UringDisk::start(&options.data_dir).await.map_err(|error| {
+        if error.source.raw_os_error() == Some(libc::EINVAL) { StartError::NoDirectIo(error) } else { error.into() }
+    })?;
+    let mut recovered = Recovered { image: MetadataImage::new(options.shards), producers: BTreeMap::new() };
+    let segment_bytes = options.storage.segment_bytes;
+    let mut recovery =
+        Recovery::open(disk.clone(), &options.data_dir, segment_bytes, options.accept_journal_damage).await?;
+    recovery.replay(|id| id == METADATA_PARTITION, &mut recovered).await?;
+    let mut commands = Vec::new();
+    if let Some(log) = recovery.log(METADATA_PARTITION) {
+        let damaged = |error: &dyn std::fmt::Display| StartError::Metadata(error.to_string());
+        let mut offset = log.start();
+        while offset < log.durable().offset {
+            let bytes = log.read(&disk, offset, 1 << 20).await.map_err(|error| damaged(&error))?.to_bytes();
+            for batch in split_batches(&bytes) {
+                let (header, batch) = batch.map_err(|error| damaged(&error))?;
+                for record in records(&batch).map_err(|error| damaged(&error))? {
+                    let record = record.map_err(|error| damaged(&error))?;
+                    let command = Command::decode(&record.value.unwrap_or_default())?;
+                    recovered.image.apply(&command)?;
+                    commands.push(command);
+                }
+                offset = header.next_offset();
+            }
+        }
+    }
+    recovery.replay(|_| true, &mut recovered).await?;
+    remove_deleted(&disk, &options.data_dir, &recovered).await?;
+    let image = recovered.image.clone();
+    let unnamed = image.cluster_id().is_none();
+    let naming = unnamed.then(|| Command::SetClusterId { cluster_id: random_id().to_base64() });
+    let seeds = recovery.finish(options.shards, |id| image.owner(id), &recovered).await?;
+    Ok(Found { seeds, commands, naming, producers: recovered.producers })
+}
+
+/// Removes what a deletion that a crash interrupted has left.
+async fn remove_deleted(disk: &UringDisk, data_dir: &Path, recovered: &Recovered) -> Result<(), DiskError> {
+    let topics = data_dir.join("topics");
+    for name in disk.list(&topics).await? {
+        let id =
+            name.len().checked_sub(22).and_then(|at| name.get(at..)).and_then(crate::vocabulary::TopicId::from_base64);
+        let Some(id) = id else { continue };
+        if id != METADATA_PARTITION.topic_id && recovered.image.topic_by_id(id).is_none() {
+            disk.remove_dir_all(&topics.join(name)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What one shard takes along to its thread.
+struct Shard {
+    data_dir: PathBuf,
+    settings: Settings,
+    storage: StorageOptions,
+    commands: Vec<Command>,
+    naming: Option<Command>,
+    producers: BTreeMap<PartitionId, Producers>,
+    shards: usize,
+    outboxes: Outboxes<Broker>,
+    open: Arc<AtomicUsize>,
+    drained: Arc<AtomicUsize>,
+    pulse: Arc<Pulse>,
+}
+
+impl Shard {
+    async fn run(
+        self,
+        seed: ShardSeed,
+        inbox: Inbox<Broker>,
+        control: flume::Receiver<Control>,
+        ready: flume::Sender<Result<(), String>>,
+    ) -> Result<(), String> {
+        let (drained, shards, open) = (self.drained.clone(), self.shards, self.open.clone());
+        let started = self.start(seed, inbox).await;
+        let broker = match started {
+            Ok(broker) => broker,
+            Err(error) => {
+                // Nobody listens when another shard has failed before.
+                let _unheard = ready.send(Err(error.clone()));
+                return Err(error);
+            }
+        };
+        let _unheard = ready.send(Ok(()));
+        drop(ready);
+        let mine = Rc::new(std::cell::Cell::new(0usize));
+        while let Ok(Control::Connection(socket, peer)) = control.recv_async().await {
+            let (broker, open, mine) = (broker.clone(), open.clone(), mine.clone());
+            mine.set(mine.get() + 1);
+            glommio::spawn_local(async move {
+                connection::serve(socket, peer.to_string().into(), broker).await;
+                mine.set(mine.get() - 1);
+                open.fetch_sub(1, Ordering::Relaxed);
+            })
+            .detach();
+        }
+        broker.stop();
+        let mut patience = STOP_PATIENCE;
+        let pause = Duration::from_millis(2);
+        while mine.get() > 0 && !patience.is_zero() {
+            glommio::timer::sleep(pause).await;
+            patience = patience.saturating_sub(pause);
+        }
+        // The other shards' requests may still need this one.
+        drained.fetch_add(1, Ordering::SeqCst);
+        while drained.load(Ordering::SeqCst) < shards {
+            glommio::timer::sleep(pause).await;
+        }
+        broker.storage.shutdown().await.map_err(|error| error.to_string())
+    }
+
+    async fn start(self, seed: ShardSeed, inbox: Inbox<Broker>) -> Result<Rc<Broker>, String> {
+        let failed = |error: &dyn std::fmt::Display| error.to_string();
+        let disk = UringDisk::start(&self.data_dir).await.map_err(|error| failed(&error))?;
+        let mut image = MetadataImage::new(self.shards);
+        for command in self.commands.iter().chain(&self.naming) {
+            image.apply(command).map_err(|error| failed(&error))?;
+        }
+        let partitions: Partitions = Rc::new(RefCell::new(HashMap::new()));
+        let snapshots = {
+            let partitions = partitions.clone();
+            Rc::new(move |id: PartitionId| {
+                let partitions = partitions.borrow();
+                partitions.get(&id).map(|partition| partition.producers.borrow().snapshot()).unwrap_or_default()
+            })
+        };
+        let shard = seed.shard;
+        let ids: Vec<(PartitionId, PathBuf)> = seed.logs.iter().map(|log| (log.id, log.directory.clone())).collect();
+        let (storage, loops) = Storage::start(disk, &self.data_dir, self.storage, seed, snapshots)
+            .await
+            .map_err(|error| failed(&error))?;
+        let mut producers = self.producers;
+        for (id, directory) in ids {
+            let log = storage.open_log(id, &directory);
+            let producers = RefCell::new(producers.remove(&id).unwrap_or_default());
+            partitions.borrow_mut().insert(id, Rc::new(Partition { log, producers }));
+        }
+        for future in loops {
+            glommio::spawn_local(future).detach();
+        }
+        let mesh = Rc::new(Mesh::new(shard, self.outboxes));
+        let broker = Rc::new(Broker::new(self.settings, mesh.clone(), image, storage, partitions));
+        glommio::spawn_local(mesh.serve(inbox, broker.clone())).detach();
+        glommio::spawn_local(heartbeat::beat(broker.clone(), self.pulse)).detach();
+        if let Some(naming) = self.naming.filter(|_| shard.0 == 0) {
+            broker.write_command(&naming).await.map_err(|error| failed(&error))?;
+        }
+        Ok(broker)
+    }
+}
