@@ -72,13 +72,18 @@ fn failed_in_ring(operation: &'static str, path: &Path) -> impl FnOnce(glommio::
 }
 
 impl UringDisk {
-    /// Opens the disk that holds `data_dir`, which must exist.
+    /// Opens the disk that holds `data_dir`, which must exist. The first start in a data directory must not run beside
+    /// another one.
     ///
     /// # Errors
     /// When the directory's file system has no direct I/O, or the directory is not writable.
     pub async fn start(data_dir: &Path) -> DiskResult<UringDisk> {
         let path = data_dir.join(PROBE_FILE);
-        std::fs::write(&path, [0u8; ALIGNMENT]).map_err(failed("write", &path))?;
+        // Written once, by whoever starts first and alone: glommio must never see it empty, and writing it anew beside
+        // another shard's start would show it so for a moment.
+        if std::fs::metadata(&path).map_or(0, |metadata| metadata.len()) != ALIGNMENT as u64 {
+            std::fs::write(&path, [0u8; ALIGNMENT]).map_err(failed("write", &path))?;
+        }
         let probe = OpenOptions::new().read(true).dma_open(&path).await.map_err(failed_in_ring("open", &path))?;
         if probe.alignment() > ALIGNMENT as u64 {
             let source = io::Error::other(format!(

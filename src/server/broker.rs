@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::connection::{Outcome, Service};
 use super::handlers;
+use super::heartbeat::Work;
 use super::mesh::{Mesh, ShardGone};
 use crate::disk::Disk;
 use crate::disk::uring::UringDisk;
@@ -93,9 +94,7 @@ pub struct Broker {
     stopping: Cell<bool>,
     stop: Notify,
     /// Requests, and calls from other shards, that are worked on.
-    busy: Cell<usize>,
-    /// Notified when `busy` leaves zero.
-    pub(super) woken: Notify,
+    work: Rc<Work>,
 }
 
 /// The directory of a partition's files, relative to the data directory.
@@ -125,6 +124,7 @@ impl Broker {
         image: MetadataImage,
         storage: Storage<UringDisk>,
         partitions: Partitions,
+        work: Rc<Work>,
     ) -> Broker {
         Broker {
             settings,
@@ -137,8 +137,7 @@ impl Broker {
             producer_ids: Cell::new((0, 0)),
             stopping: Cell::new(false),
             stop: Notify::default(),
-            busy: Cell::new(0),
-            woken: Notify::default(),
+            work,
         }
     }
 
@@ -291,11 +290,6 @@ impl Broker {
         self.stopping.set(true);
         self.stop.notify();
     }
-
-    /// Whether requests are worked on.
-    pub fn is_busy(&self) -> bool {
-        self.busy.get() > 0
-    }
 }
 
 impl Service for Broker {
@@ -315,12 +309,7 @@ impl Service for Broker {
         self.stopping.get()
     }
 
-    fn in_flight(&self, begins: bool) {
-        if begins {
-            self.busy.set(self.busy.get() + 1);
-            self.woken.notify();
-        } else {
-            self.busy.set(self.busy.get() - 1);
-        }
+    fn work(&self) -> &Rc<Work> {
+        &self.work
     }
 }

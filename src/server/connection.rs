@@ -18,6 +18,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use glommio::net::TcpStream;
 
+use super::heartbeat::Work;
 use crate::storage::notify::Notify;
 
 /// The most requests of one connection that are worked on at once.
@@ -55,8 +56,8 @@ pub trait Service: 'static {
     /// Whether no more requests are to be taken.
     fn is_stopping(&self) -> bool;
 
-    /// A request begins (true) or has ended.
-    fn in_flight(&self, begins: bool);
+    /// What counts the requests that are worked on.
+    fn work(&self) -> &Rc<Work>;
 }
 
 struct Shared {
@@ -204,7 +205,7 @@ impl Shared {
         let slot = Rc::new(Slot { outcome: RefCell::new(None), bytes: frame.len() });
         self.slots.borrow_mut().push_back(slot.clone());
         self.bytes_in_flight.set(self.bytes_in_flight.get() + frame.len());
-        service.in_flight(true);
+        let working = service.work().begin();
         let (shared, service, peer) = (self.clone(), service.clone(), peer.clone());
         glommio::spawn_local(async move {
             let handled = AssertUnwindSafe(async { service.clone().handle(frame, peer).await }).catch_unwind().await;
@@ -213,7 +214,7 @@ impl Shared {
                 let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
                 Outcome::Close(format!("a handler panicked, please report it: {text}"))
             });
-            service.in_flight(false);
+            drop(working);
             *slot.outcome.borrow_mut() = Some(outcome);
             shared.ready.notify();
         })

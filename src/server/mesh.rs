@@ -13,14 +13,15 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use super::heartbeat::Work;
 use crate::vocabulary::ShardId;
 
 type Answer = Box<dyn Any + Send>;
 type Running = Pin<Box<dyn Future<Output = Answer>>>;
-type Work<S> = Box<dyn FnOnce(Rc<S>) -> Running + Send>;
+type Task<S> = Box<dyn FnOnce(Rc<S>) -> Running + Send>;
 
 enum Message<S> {
-    Call { from: ShardId, slot: u64, work: Work<S> },
+    Call { from: ShardId, slot: u64, work: Task<S> },
     Answer { slot: u64, answer: Answer },
 }
 
@@ -53,6 +54,7 @@ pub struct Mesh<S> {
     outboxes: Outboxes<S>,
     slots: RefCell<HashMap<u64, Slot>>,
     next_slot: std::cell::Cell<u64>,
+    work: Rc<Work>,
 }
 
 /// The other shard has stopped.
@@ -61,9 +63,9 @@ pub struct Mesh<S> {
 pub struct ShardGone(pub ShardId);
 
 impl<S: 'static> Mesh<S> {
-    /// The mesh as `shard` sees it.
-    pub fn new(shard: ShardId, outboxes: Outboxes<S>) -> Mesh<S> {
-        Mesh { shard, outboxes, slots: RefCell::default(), next_slot: std::cell::Cell::new(0) }
+    /// The mesh as `shard` sees it; other shards' calls count as its work.
+    pub fn new(shard: ShardId, outboxes: Outboxes<S>, work: Rc<Work>) -> Mesh<S> {
+        Mesh { shard, outboxes, slots: RefCell::default(), next_slot: std::cell::Cell::new(0), work }
     }
 
     /// This shard.
@@ -90,7 +92,7 @@ impl<S: 'static> Mesh<S> {
         let slot = self.next_slot.get();
         self.next_slot.set(slot + 1);
         self.slots.borrow_mut().insert(slot, Slot::Waiting(None));
-        let work: Work<S> = Box::new(move |state| Box::pin(async move { Box::new(work(state).await) as Answer }));
+        let work: Task<S> = Box::new(move |state| Box::pin(async move { Box::new(work(state).await) as Answer }));
         let sent = self.outboxes.0[shard.index()].send(Message::Call { from: self.shard, slot, work });
         let waiting = Waiting { mesh: self.clone(), slot };
         async move {
@@ -120,10 +122,12 @@ impl<S: 'static> Mesh<S> {
     fn receive(self: &Rc<Self>, message: Message<S>, state: &Rc<S>) {
         match message {
             Message::Call { from, slot, work } => {
+                let working = self.work.begin();
                 let running = work(state.clone());
                 let answers = self.outboxes.0[from.index()].clone();
                 glommio::spawn_local(async move {
                     let answer = running.await;
+                    drop(working);
                     // The caller's shard may have stopped: then nobody waits.
                     let _unwanted = answers.send(Message::Answer { slot, answer });
                 })

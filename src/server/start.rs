@@ -16,7 +16,7 @@ use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement
 
 use super::broker::{Broker, Partitions, Settings, directory, metadata_directory, random_id};
 use super::connection;
-use super::heartbeat::{self, Pulse};
+use super::heartbeat::{self, Pulse, Work};
 use super::listener::{self, Control};
 use super::mesh::{Inbox, Mesh, Outboxes, queues};
 use crate::disk::uring::UringDisk;
@@ -218,7 +218,8 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         let (control, receiver) = flume::unbounded();
         controls.push(control);
         let pulse = Arc::new(Pulse::default());
-        pulses.push(pulse.clone());
+        let (nudge, nudges) = flume::bounded(1);
+        pulses.push((pulse.clone(), nudge));
         let mine = seed.logs.iter().filter_map(|log| Some((log.id, producers.remove(&log.id)?))).collect();
         let shard = Shard {
             data_dir: options.data_dir.clone(),
@@ -232,6 +233,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
             open: open.clone(),
             drained: drained.clone(),
             pulse,
+            nudges,
         };
         let ready = ready.clone();
         let index = usize::from(seed.shard.0);
@@ -241,6 +243,8 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         shards.push(handle);
     }
     drop(ready);
+    let watching = stopped.clone();
+    std::thread::spawn(move || heartbeat::watch(&pulses, &watching));
     for _ in 0..options.shards {
         match readiness.recv() {
             Ok(Ok(())) => {}
@@ -253,8 +257,6 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         let (listener, controls, open) = (listener.clone(), controls.clone(), open.clone());
         std::thread::spawn(move || listener::accept(&listener, &controls, &open, options.connections_max))
     };
-    let watching = stopped.clone();
-    std::thread::spawn(move || heartbeat::watch(pulses, watching));
     Ok(Running { address, controls, shards, listener, accepting, stopped, _lock: lock })
 }
 
@@ -337,8 +339,16 @@ fn check_uring() -> Result<(), StartError> {
 
 fn recover_on_executor(options: &Options) -> Result<Found, StartError> {
     let options = options.clone();
+    // Nobody nudges this executor: its preemption timer stays at glommio's own 100 ms, with which parking was not seen.
     let handle = executor(Placement::Unbound, "recovery")
-        .spawn(move || async move { recover(&options).await })
+        .preempt_timer(Duration::from_millis(100))
+        .spawn(move || async move {
+            // Never idle, so never without a beat; nobody watches it.
+            let work = Rc::new(Work::default());
+            let _working = work.begin();
+            glommio::spawn_local(heartbeat::beat(work.clone(), Arc::default())).detach();
+            recover(&options).await
+        })
         .map_err(|error| StartError::Executor(error.to_string()))?;
     handle.join().map_err(|error| StartError::Executor(error.to_string()))?
 }
@@ -406,6 +416,7 @@ struct Shard {
     open: Arc<AtomicUsize>,
     drained: Arc<AtomicUsize>,
     pulse: Arc<Pulse>,
+    nudges: flume::Receiver<()>,
 }
 
 impl Shard {
@@ -417,7 +428,11 @@ impl Shard {
         ready: flume::Sender<Result<(), String>>,
     ) -> Result<(), String> {
         let (drained, shards, open) = (self.drained.clone(), self.shards, self.open.clone());
-        let started = self.start(seed, inbox).await;
+        let work = Rc::new(Work::default());
+        glommio::spawn_local(heartbeat::beat(work.clone(), self.pulse.clone())).detach();
+        glommio::spawn_local(heartbeat::be_nudged(self.nudges.clone())).detach();
+        let starting = work.begin();
+        let started = self.start(seed, inbox, work.clone()).await;
         let broker = match started {
             Ok(broker) => broker,
             Err(error) => {
@@ -428,6 +443,7 @@ impl Shard {
         };
         let _unheard = ready.send(Ok(()));
         drop(ready);
+        drop(starting);
         let mine = Rc::new(std::cell::Cell::new(0usize));
         while let Ok(Control::Connection(socket, peer)) = control.recv_async().await {
             let (broker, open, mine) = (broker.clone(), open.clone(), mine.clone());
@@ -439,6 +455,7 @@ impl Shard {
             })
             .detach();
         }
+        let _stopping = work.begin();
         broker.stop();
         let mut patience = STOP_PATIENCE;
         let pause = Duration::from_millis(2);
@@ -454,7 +471,7 @@ impl Shard {
         broker.storage.shutdown().await.map_err(|error| error.to_string())
     }
 
-    async fn start(self, seed: ShardSeed, inbox: Inbox<Broker>) -> Result<Rc<Broker>, String> {
+    async fn start(self, seed: ShardSeed, inbox: Inbox<Broker>, work: Rc<Work>) -> Result<Rc<Broker>, String> {
         let failed = |error: &dyn std::fmt::Display| error.to_string();
         let disk = UringDisk::start(&self.data_dir).await.map_err(|error| failed(&error))?;
         let mut image = MetadataImage::new(self.shards);
@@ -483,10 +500,9 @@ impl Shard {
         for future in loops {
             glommio::spawn_local(future).detach();
         }
-        let mesh = Rc::new(Mesh::new(shard, self.outboxes));
-        let broker = Rc::new(Broker::new(self.settings, mesh.clone(), image, storage, partitions));
+        let mesh = Rc::new(Mesh::new(shard, self.outboxes, work.clone()));
+        let broker = Rc::new(Broker::new(self.settings, mesh.clone(), image, storage, partitions, work));
         glommio::spawn_local(mesh.serve(inbox, broker.clone())).detach();
-        glommio::spawn_local(heartbeat::beat(broker.clone(), self.pulse)).detach();
         if let Some(naming) = self.naming.filter(|_| shard.0 == 0) {
             broker.write_command(&naming).await.map_err(|error| failed(&error))?;
         }

@@ -23,7 +23,7 @@ use crate::metadata::MetadataError;
 use crate::metadata::Topic;
 use crate::protocol::messages as m;
 use crate::protocol::{
-    ApiKey, ErrorCode, KafkaString, Message, Reader, Request, RequestHeader, Writer, decode_request, write_response,
+    ApiKey, ErrorCode, KafkaString, Message, Reader, Request, RequestHeader, Writer, write_response,
 };
 use crate::vocabulary::TopicId;
 
@@ -87,7 +87,8 @@ async fn with<R: Request, F: Future<Output = R::Response>>(
     body: Bytes,
     handler: impl FnOnce(R) -> F,
 ) -> Outcome {
-    match decode_request::<R>(body, header.request_api_version) {
+    // What is left over behind a request is ignored, as Kafka does: librdkafka sends such Metadata requests.
+    match R::decode(&mut Reader::new(body), header.request_api_version) {
         Ok(request) => respond(header, header.request_api_version, &handler(request).await),
         Err(error) => Outcome::Close(error.to_string()),
     }

@@ -1,0 +1,37 @@
+//! Drives the broker's own binary as its users do: over TCP, with librdkafka and with raw frames.
+//!
+//! Each test starts a broker on a data directory and a port of its own. Three variables change what is tested:
+//!
+//! | variable | effect |
+//! | --- | --- |
+//! | `CORELOG_TEST_BINARY=PATH` | runs another program with the same command line, such as an Apache Kafka stand-in |
+//! | `CORELOG_TEST_BOOTSTRAP=HOST:PORT` | uses a broker that already runs; tests that start or stop one are skipped |
+//! | `CORELOG_KILL_ROUNDS=N` | how often the tests in `delivery` kill the broker (default 3) |
+//!
+//! | module | what it holds the broker to |
+//! | --- | --- |
+//! | `real_input` | a real text of 16 MB comes out byte for byte, with every compression |
+//! | `delivery` | what was acknowledged survives `kill -9` and SIGTERM, once and in order |
+//! | `groups` | consumer groups share partitions, and keep their offsets |
+//! | `topics` | topics are created, widened, described, deleted, and refused |
+//! | `offsets` | watermarks, offsets by time, seeks, and offsets out of range |
+//! | `hostile` | bytes that are no Kafka request harm nothing but their own connection |
+//! | `startup` | the command line says what is wrong in a line, and a signal ends it cleanly |
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "a test may fail loudly, and waits on real time"
+)]
+
+mod client;
+mod corpus;
+mod delivery;
+mod groups;
+mod harness;
+mod hostile;
+mod offsets;
+mod real_input;
+mod startup;
+mod topics;
+mod wire;
