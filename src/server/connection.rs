@@ -80,6 +80,9 @@ struct Slot {
 
 /// Serves one connection until either side ends it.
 pub async fn serve<S: Service>(socket: OwnedFd, peer: Rc<str>, service: Rc<S>) {
+    // An open connection is work, though it asks for nothing: the executor may park on a reader that has just become
+    // runnable, and then nobody else would know that there is a request.
+    let _open = service.work().begin();
     use std::os::fd::IntoRawFd;
     // SAFETY: the descriptor is an open TCP socket that nothing else owns.
     let stream = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };

@@ -1,6 +1,6 @@
 //! The heartbeat: glommio's executor can park while tasks are runnable, when its preemption timer fires between polling
-//! for I/O and running a queue. A shard that has work therefore always has a timer armed, which wakes it; one that is
-//! idle has none, and sleeps.
+//! for I/O and running a queue. A shard that has work, if only an open connection, therefore always has a timer armed,
+//! which wakes it; one that has none sleeps.
 //!
 //! That timer alone is not enough: when it fires at the wrong moment, its own task is among the runnable ones that the
 //! executor parks on. So an ordinary thread, the watchdog, looks every few milliseconds whether busy shards beat, and
@@ -31,7 +31,7 @@ pub struct Pulse {
     busy: AtomicBool,
 }
 
-/// How much a shard has to do: its connections' requests, and other shards' calls.
+/// How much a shard has to do: its connections, their requests, and other shards' calls.
 #[derive(Default)]
 pub struct Work {
     count: Cell<usize>,
