@@ -17,6 +17,7 @@
 //! - This module knows no sockets, no storage and no state.
 
 mod api_key;
+mod byte_slices;
 mod decode_error;
 mod error_code;
 mod header;
@@ -32,6 +33,7 @@ mod writer;
 use bytes::Bytes;
 
 pub use api_key::ApiKey;
+pub use byte_slices::ByteSlices;
 pub use decode_error::{DecodeError, DecodeFault};
 pub use error_code::ErrorCode;
 pub use header::{RequestHeader, ResponseHeader};

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::byte_slices::ByteSlices;
 use super::kafka_string::KafkaString;
 use super::reader::STRING_BYTES_MAX;
 use crate::vocabulary::TopicId;
@@ -212,13 +213,26 @@ impl Writer {
     #[inline]
     pub fn write_nullable_bytes(&mut self, bytes: Option<&Bytes>, flexible: bool) {
         self.write_count(bytes.map(Bytes::len), flexible);
-        match bytes {
-            Some(bytes) if bytes.len() >= SEGMENT_BYTES_MIN => {
-                self.segments.push((self.small.len(), bytes.clone()));
-                self.segments_len += bytes.len();
-            }
-            Some(bytes) => self.small.extend_from_slice(bytes),
-            None => {}
+        if let Some(bytes) = bytes {
+            self.push(bytes);
+        }
+    }
+
+    /// [`Writer::write_nullable_bytes`] for a field in several pieces.
+    pub fn write_nullable_slices(&mut self, bytes: Option<&ByteSlices>, flexible: bool) {
+        self.write_count(bytes.map(ByteSlices::len), flexible);
+        for slice in bytes.map_or(&[][..], ByteSlices::slices) {
+            self.push(slice);
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, bytes: &Bytes) {
+        if bytes.len() >= SEGMENT_BYTES_MIN {
+            self.segments.push((self.small.len(), bytes.clone()));
+            self.segments_len += bytes.len();
+        } else {
+            self.small.extend_from_slice(bytes);
         }
     }
 

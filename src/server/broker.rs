@@ -9,6 +9,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::connection::{Outcome, Service};
+use super::fetch_sessions::FetchSessions;
 use super::handlers;
 use super::heartbeat::Work;
 use super::mesh::{Mesh, ShardGone};
@@ -86,6 +87,8 @@ pub struct Broker {
     pub storage: Storage<UringDisk>,
     /// The partitions that it leads and that were used so far.
     pub partitions: Partitions,
+    /// The fetch sessions of its connections.
+    pub fetch_sessions: RefCell<FetchSessions>,
     /// One change of the metadata at a time; used on shard 0.
     changing: Cell<bool>,
     changed: Notify,
@@ -126,8 +129,10 @@ impl Broker {
         partitions: Partitions,
         work: Rc<Work>,
     ) -> Broker {
+        let fetch_sessions = RefCell::new(FetchSessions::new(mesh.shard(), mesh.shards()));
         Broker {
             settings,
+            fetch_sessions,
             mesh,
             image: RefCell::new(image),
             storage,

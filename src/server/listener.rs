@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::heartbeat::Pulse;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How many connections may wait to be accepted.
@@ -18,6 +19,28 @@ pub enum Control {
     Connection(OwnedFd, SocketAddr),
     /// Answer what is in flight, then stop.
     Stop,
+}
+
+/// Where a shard is told so.
+#[derive(Clone)]
+pub struct Controls {
+    sender: flume::Sender<Control>,
+    pulse: Arc<Pulse>,
+}
+
+impl Controls {
+    /// A way to tell the shard that has this pulse, and where it hears. The shard marks each as taken.
+    pub fn new(pulse: Arc<Pulse>) -> (Controls, flume::Receiver<Control>) {
+        let (sender, receiver) = flume::unbounded();
+        (Controls { sender, pulse }, receiver)
+    }
+
+    /// Tells the shard. One that has stopped takes nothing, and what it was given is dropped: a connection closes.
+    pub fn tell(&self, control: Control) {
+        if self.sender.send(control).is_ok() {
+            self.pulse.sent();
+        }
+    }
 }
 
 /// Opens the listening socket.
@@ -34,12 +57,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Deals connections to the shards until the socket is shut down. At `connections_max` open ones, more are closed.
-pub fn accept(
-    listener: &TcpListener,
-    shards: &[flume::Sender<Control>],
-    open: &Arc<AtomicUsize>,
-    connections_max: usize,
-) {
+pub fn accept(listener: &TcpListener, shards: &[Controls], open: &Arc<AtomicUsize>, connections_max: usize) {
     let mut next = 0;
     loop {
         let (socket, peer) = match listener.accept() {
@@ -66,8 +84,7 @@ pub fn accept(
             continue;
         }
         open.fetch_add(1, Ordering::Relaxed);
-        // A shard that has stopped takes no connections, and the socket is closed here.
-        let _unserved = shards[next % shards.len()].send(Control::Connection(socket.into(), peer));
+        shards[next % shards.len()].tell(Control::Connection(socket.into(), peer));
         next += 1;
     }
 }

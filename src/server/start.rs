@@ -17,7 +17,7 @@ use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement
 use super::broker::{Broker, Partitions, Settings, directory, metadata_directory, random_id};
 use super::connection;
 use super::heartbeat::{self, Pulse, Work};
-use super::listener::{self, Control};
+use super::listener::{self, Control, Controls};
 use super::mesh::{Inbox, Mesh, Outboxes, queues};
 use crate::disk::uring::UringDisk;
 use crate::disk::{Disk, DiskError};
@@ -138,7 +138,7 @@ impl From<CommandError> for StartError {
 pub struct Running {
     /// Where it listens, with the real port.
     pub address: SocketAddr,
-    controls: Vec<flume::Sender<Control>>,
+    controls: Vec<Controls>,
     shards: Vec<ExecutorJoinHandle<Result<(), String>>>,
     listener: Arc<TcpListener>,
     accepting: std::thread::JoinHandle<()>,
@@ -207,19 +207,17 @@ pub fn start(options: Options) -> Result<Running, StartError> {
     (settings.advertised_host, settings.advertised_port) =
         options.advertised.clone().unwrap_or_else(|| (address.ip().to_string(), address.port()));
 
-    let (outboxes, inboxes) = queues::<Broker>(options.shards);
+    let pulses: Vec<Arc<Pulse>> = (0..options.shards).map(|_| Arc::default()).collect();
+    let (outboxes, inboxes) = queues::<Broker>(&pulses);
     let open = Arc::new(AtomicUsize::new(0));
     let drained = Arc::new(AtomicUsize::new(0));
     let stopped = Arc::new(AtomicBool::new(false));
     let (ready, readiness) = flume::unbounded();
-    let (mut controls, mut shards, mut pulses) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut controls, mut shards) = (Vec::new(), Vec::new());
     let mut producers = found.producers;
-    for (seed, inbox) in found.seeds.into_iter().zip(inboxes) {
-        let (control, receiver) = flume::unbounded();
+    for ((seed, inbox), pulse) in found.seeds.into_iter().zip(inboxes).zip(&pulses) {
+        let (control, receiver) = Controls::new(pulse.clone());
         controls.push(control);
-        let pulse = Arc::new(Pulse::default());
-        let (nudge, nudges) = flume::bounded(1);
-        pulses.push((pulse.clone(), nudge));
         let mine = seed.logs.iter().filter_map(|log| Some((log.id, producers.remove(&log.id)?))).collect();
         let shard = Shard {
             data_dir: options.data_dir.clone(),
@@ -232,8 +230,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
             outboxes: outboxes.clone(),
             open: open.clone(),
             drained: drained.clone(),
-            pulse,
-            nudges,
+            pulse: pulse.clone(),
         };
         let ready = ready.clone();
         let index = usize::from(seed.shard.0);
@@ -270,8 +267,7 @@ impl Running {
         // The thread ends by itself once the socket is shut down, and has nothing to say.
         let _ended = self.accepting.join();
         for control in &self.controls {
-            // A shard that has stopped needs no telling.
-            let _gone = control.send(Control::Stop);
+            control.tell(Control::Stop);
         }
         let mut result = Ok(());
         for shard in self.shards {
@@ -286,7 +282,7 @@ impl Running {
     }
 }
 
-fn executor(placement: Placement, name: &str) -> LocalExecutorBuilder {
+pub(super) fn executor(placement: Placement, name: &str) -> LocalExecutorBuilder {
     LocalExecutorBuilder::new(placement)
         .name(name)
         .io_memory(IO_MEMORY_BYTES)
@@ -339,18 +335,23 @@ fn check_uring() -> Result<(), StartError> {
 
 fn recover_on_executor(options: &Options) -> Result<Found, StartError> {
     let options = options.clone();
-    // Nobody nudges this executor: its preemption timer stays at glommio's own 100 ms, with which parking was not seen.
+    let pulse = Arc::<Pulse>::default();
+    let stopped = Arc::new(AtomicBool::new(false));
+    let watching = (vec![pulse.clone()], stopped.clone());
+    std::thread::spawn(move || heartbeat::watch(&watching.0, &watching.1));
     let handle = executor(Placement::Unbound, "recovery")
-        .preempt_timer(Duration::from_millis(100))
         .spawn(move || async move {
-            // Never idle, so never without a beat; nobody watches it.
-            let work = Rc::new(Work::default());
+            let work = Rc::new(Work::new(pulse));
+            heartbeat::begin(&work);
             let _working = work.begin();
-            glommio::spawn_local(heartbeat::beat(work.clone(), Arc::default())).detach();
-            recover(&options).await
+            let found = recover(&options).await;
+            heartbeat::end(&work);
+            found
         })
         .map_err(|error| StartError::Executor(error.to_string()))?;
-    handle.join().map_err(|error| StartError::Executor(error.to_string()))?
+    let found = handle.join().map_err(|error| StartError::Executor(error.to_string()))?;
+    stopped.store(true, Ordering::Relaxed);
+    found
 }
 
 async fn recover(options: &Options) -> Result<Found, StartError> {
@@ -416,7 +417,6 @@ struct Shard {
     open: Arc<AtomicUsize>,
     drained: Arc<AtomicUsize>,
     pulse: Arc<Pulse>,
-    nudges: flume::Receiver<()>,
 }
 
 impl Shard {
@@ -427,10 +427,22 @@ impl Shard {
         control: flume::Receiver<Control>,
         ready: flume::Sender<Result<(), String>>,
     ) -> Result<(), String> {
+        let work = Rc::new(Work::new(self.pulse.clone()));
+        heartbeat::begin(&work);
+        let served = self.serve(seed, inbox, control, ready, &work).await;
+        heartbeat::end(&work);
+        served
+    }
+
+    async fn serve(
+        self,
+        seed: ShardSeed,
+        inbox: Inbox<Broker>,
+        control: flume::Receiver<Control>,
+        ready: flume::Sender<Result<(), String>>,
+        work: &Rc<Work>,
+    ) -> Result<(), String> {
         let (drained, shards, open) = (self.drained.clone(), self.shards, self.open.clone());
-        let work = Rc::new(Work::default());
-        glommio::spawn_local(heartbeat::beat(work.clone(), self.pulse.clone())).detach();
-        glommio::spawn_local(heartbeat::be_nudged(self.nudges.clone())).detach();
         let starting = work.begin();
         let started = self.start(seed, inbox, work.clone()).await;
         let broker = match started {
@@ -445,7 +457,9 @@ impl Shard {
         drop(ready);
         drop(starting);
         let mine = Rc::new(std::cell::Cell::new(0usize));
-        while let Ok(Control::Connection(socket, peer)) = control.recv_async().await {
+        while let Ok(told) = control.recv_async().await {
+            work.taken();
+            let Control::Connection(socket, peer) = told else { break };
             let (broker, open, mine) = (broker.clone(), open.clone(), mine.clone());
             mine.set(mine.get() + 1);
             glommio::spawn_local(async move {

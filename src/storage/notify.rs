@@ -3,13 +3,21 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// A condition that tasks wait for: checked again after each [`Notify::notify`].
 #[derive(Default)]
 pub struct Notify {
     round: Cell<u64>,
-    wakers: RefCell<Vec<Waker>>,
+    waiting: RefCell<Waiting>,
+}
+
+/// Who waits in the present round. A place is free again when its future is dropped, so that one who waits for the first
+/// of several things leaves nothing behind with the others.
+#[derive(Default)]
+struct Waiting {
+    places: Vec<Option<Waker>>,
+    free: Vec<usize>,
 }
 
 impl Notify {
@@ -17,26 +25,68 @@ impl Notify {
     pub fn notify(&self) {
         self.round.set(self.round.get() + 1);
         // Taken first: a waker may run its task at once, which may wait again.
-        let wakers = std::mem::take(&mut *self.wakers.borrow_mut());
-        for waker in wakers {
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        for waker in waiting.places.into_iter().flatten() {
             waker.wake();
         }
     }
 
     /// Waits for the next [`Notify::notify`]. A caller checks its condition, then waits, with no await between the two.
-    pub async fn notified(&self) {
-        let seen = self.round.get();
-        poll_fn(|cx| {
-            if self.round.get() != seen {
-                return Poll::Ready(());
-            }
-            let mut wakers = self.wakers.borrow_mut();
-            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                wakers.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+    pub fn notified(&self) -> Notified<'_> {
+        Notified { notify: self, round: self.round.get(), place: None }
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        let waiting = self.waiting.borrow();
+        waiting.places.len() - waiting.free.len()
+    }
+}
+
+/// What [`Notify::notified`] gives.
+pub struct Notified<'a> {
+    notify: &'a Notify,
+    round: u64,
+    place: Option<usize>,
+}
+
+impl Future for Notified<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.notify.round.get() != self.round {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.notify.waiting.borrow_mut();
+        let place = match self.place {
+            Some(place) => place,
+            None => waiting.free.pop().unwrap_or_else(|| {
+                waiting.places.push(None);
+                waiting.places.len() - 1
+            }),
+        };
+        let before = match &waiting.places[place] {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            _ => waiting.places[place].replace(cx.waker().clone()),
+        };
+        drop(waiting);
+        // Not within the borrow: what a waker's end sets off is its executor's affair.
+        drop(before);
+        self.place = Some(place);
+        Poll::Pending
+    }
+}
+
+impl Drop for Notified<'_> {
+    fn drop(&mut self) {
+        // The places of an earlier round are all gone.
+        if let Some(place) = self.place.filter(|_| self.notify.round.get() == self.round) {
+            let mut waiting = self.notify.waiting.borrow_mut();
+            let waker = waiting.places[place].take();
+            waiting.free.push(place);
+            drop(waiting);
+            drop(waker);
+        }
     }
 }
 
@@ -76,4 +126,40 @@ where
     })
     .await;
     failed.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::FutureExt;
+    use std::pin::pin;
+
+    #[test]
+    fn all_who_wait_are_woken_and_who_comes_later_waits_for_the_next_round() {
+        let notify = Notify::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut first, mut second) = (pin!(notify.notified()), pin!(notify.notified()));
+        assert!(first.as_mut().poll(&mut cx).is_pending() && second.as_mut().poll(&mut cx).is_pending());
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(notify.waiting(), 2);
+        notify.notify();
+        let mut third = pin!(notify.notified());
+        assert!(third.as_mut().poll(&mut cx).is_pending());
+        assert!(first.as_mut().poll(&mut cx).is_ready() && second.as_mut().poll(&mut cx).is_ready());
+        assert_eq!(notify.waiting(), 1);
+    }
+
+    #[test]
+    fn one_who_stops_waiting_leaves_nothing_behind() {
+        let (busy, quiet) = (Notify::default(), Notify::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..1_000 {
+            let mut first = pin!(busy.notified().or(quiet.notified()));
+            assert!(first.as_mut().poll(&mut cx).is_pending());
+            busy.notify();
+            assert!(first.as_mut().poll(&mut cx).is_ready());
+        }
+        assert_eq!((busy.waiting(), quiet.waiting()), (0, 0));
+        assert!(quiet.waiting.borrow().places.len() <= 1);
+    }
 }

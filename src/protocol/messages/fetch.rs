@@ -1,9 +1,7 @@
 //! Fetch (key 1): reads record batches.
 
-use bytes::Bytes;
-
 use crate::protocol::schema::{api, schema};
-use crate::protocol::{ErrorCode, KafkaString};
+use crate::protocol::{ByteSlices, ErrorCode, KafkaString};
 use crate::vocabulary::{LeaderEpoch, Offset, PartitionIndex, ProducerId, TopicId};
 
 api!(Fetch, FetchRequest, FetchResponse);
@@ -132,7 +130,7 @@ schema! {
         /// The broker that the consumer should read from instead; -1 for this one (KIP-392).
         preferred_read_replica: i32 [11..] = -1,
         /// The batches, as they are stored. The last one may be cut.
-        records: Option<Bytes> = Some(Bytes::new()),
+        records: Option<ByteSlices> = Some(ByteSlices::new()),
     }
 
     /// Where a leader epoch ends.

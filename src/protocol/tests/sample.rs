@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::protocol::wire::{Nullable, Version};
-use crate::protocol::{ErrorCode, KafkaString};
+use crate::protocol::{ByteSlices, ErrorCode, KafkaString};
 use crate::vocabulary::TopicId;
 
 /// Arbitrary bytes to make values of. When they run out, values are the smallest of their type, so that proptest can
@@ -85,6 +85,13 @@ impl Sample for Bytes {
         let shape = e.byte();
         let len = if shape >= 0xf0 { 1020 + usize::from(shape & 15) } else { usize::from(shape & 15) };
         (0..len).map(|_| e.byte()).collect()
+    }
+}
+
+impl Sample for ByteSlices {
+    fn sample(e: &mut Entropy, v: Version) -> Self {
+        let pieces: Vec<Bytes> = Sample::sample(e, v);
+        pieces.into()
     }
 }
 
