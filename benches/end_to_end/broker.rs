@@ -1,7 +1,7 @@
 //! Starting and stopping the broker.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use crate::client::{Client, DEADLINE};
+use crate::kafka;
 use crate::options::BrokerKind;
 use crate::process::Process;
 
@@ -24,11 +25,14 @@ pub struct Broker {
     child: Child,
     address: SocketAddr,
     data_dir: PathBuf,
+    /// Where Kafka's jars are.
+    jars: PathBuf,
     log: Log,
+    started_in: Duration,
 }
 
 impl Broker {
-    /// Starts one on an empty directory below `parent`.
+    /// Starts one on an empty directory below `parent`, and waits until it serves.
     ///
     /// # Errors
     /// When the directory cannot be made, or the broker ends.
@@ -38,18 +42,35 @@ impl Broker {
             std::fs::remove_dir_all(&data_dir)?;
         }
         std::fs::create_dir_all(&data_dir).with_context(|| format!("create {}", data_dir.display()))?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_corelog"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data_dir).env_remove("CORELOG_LOG");
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("start {kind}"))?;
-        let log = Log::follow(&mut child)?;
-        let mut broker = Broker { kind, child, address: SocketAddr::from(([127, 0, 0, 1], 0)), data_dir, log };
-        broker.address = broker.wait_for("the line that tells the address", |broker| broker.log.address())?;
+        let (jars, port) = match kind {
+            BrokerKind::Corelog => (PathBuf::new(), 0),
+            BrokerKind::Kafka | BrokerKind::KafkaDurable => {
+                let jars = kafka::fetch()?;
+                let port = kafka::configure(&jars, &data_dir, kind == BrokerKind::KafkaDurable)?;
+                (jars, port)
+            }
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let start = Instant::now();
+        let (child, log) = spawn(kind, &jars, &data_dir, address)?;
+        let mut broker = Broker { kind, child, address, data_dir, jars, log, started_in: Duration::ZERO };
+        broker.wait_until_served()?;
+        broker.started_in = start.elapsed();
         Ok(broker)
+    }
+
+    /// Starts it again after [`Broker::stop`] or [`Broker::kill`], on the same data and address, and waits until it serves.
+    ///
+    /// # Errors
+    /// When the broker ends.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        (self.child, self.log) = spawn(self.kind, &self.jars, &self.data_dir, self.address)?;
+        self.wait_until_served()
+    }
+
+    /// How long the first start took, until it served.
+    pub fn started_in(&self) -> Duration {
+        self.started_in
     }
 
     /// Where it listens.
@@ -68,10 +89,10 @@ impl Broker {
     }
 
     /// Waits until it tells clients of a broker.
-    ///
-    /// # Errors
-    /// When it ends instead, or takes too long.
-    pub fn wait_until_served(&mut self) -> anyhow::Result<()> {
+    fn wait_until_served(&mut self) -> anyhow::Result<()> {
+        if self.kind == BrokerKind::Corelog {
+            self.address = self.wait_for("the line that tells the address", |broker| broker.log.address())?;
+        }
         self.wait_for("an answer that names a broker", |broker| {
             let metadata = Client::connect(broker.address).and_then(|mut client| client.metadata(&[]));
             metadata.ok().filter(|metadata| !metadata.brokers.is_empty())
@@ -93,11 +114,21 @@ impl Broker {
         }
     }
 
+    /// Ends it as a crash does.
+    ///
+    /// # Errors
+    /// When it has ended already.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Stops it with SIGTERM.
     ///
     /// # Errors
     /// When it does not end, or not cleanly.
-    pub fn stop(mut self) -> anyhow::Result<()> {
+    pub fn stop(&mut self) -> anyhow::Result<()> {
         let id = i32::try_from(self.child.id())?;
         // SAFETY: kill(2) touches no memory; the child has not been waited for, so its id is its own.
         ensure!(unsafe { libc::kill(id, libc::SIGTERM) } == 0, "SIGTERM: {}", std::io::Error::last_os_error());
@@ -128,7 +159,25 @@ impl Drop for Broker {
     }
 }
 
-/// What the process wrote to stderr.
+fn spawn(kind: BrokerKind, jars: &Path, data_dir: &Path, address: SocketAddr) -> anyhow::Result<(Child, Log)> {
+    let mut command = match kind {
+        BrokerKind::Corelog => {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_corelog"));
+            command.args(["serve", "--listen", &address.to_string(), "--data-dir"]).arg(data_dir);
+            command.env_remove("CORELOG_LOG");
+            command
+        }
+        BrokerKind::Kafka | BrokerKind::KafkaDurable => kafka::command(jars, data_dir),
+    };
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("start {kind}"))?;
+    let log = Log::default();
+    log.follow(child.stdout.take().context("stdout is piped")?);
+    log.follow(child.stderr.take().context("stderr is piped")?);
+    Ok((child, log))
+}
+
+/// What the process wrote to stdout and stderr.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Lines>>);
 
@@ -139,16 +188,13 @@ struct Lines {
 }
 
 impl Log {
-    fn follow(child: &mut Child) -> anyhow::Result<Log> {
-        let stderr = child.stderr.take().context("stderr is piped")?;
-        let log = Log::default();
-        let followed = log.clone();
+    fn follow(&self, output: impl Read + Send + 'static) {
+        let log = self.clone();
         std::thread::spawn(move || {
-            for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-                followed.push(String::from_utf8_lossy(&line).into_owned());
+            for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+                log.push(String::from_utf8_lossy(&line).into_owned());
             }
         });
-        Ok(log)
     }
 
     fn push(&self, line: String) {

@@ -1,5 +1,6 @@
-//! The broker's figures, end to end: starts the broker's own process on an empty directory, drives it over loopback with
-//! frames that were encoded beforehand, and prints what it did and what that cost.
+//! The broker's figures, end to end: starts the broker's own process on an empty directory, and Apache Kafka beside it
+//! when asked to, drives them over loopback with frames that were encoded beforehand, and prints what they did and what
+//! that cost.
 //!
 //! `cargo bench --bench end_to_end -- --help` lists the options; `benches/README.md` says what each row is.
 //!
@@ -10,10 +11,13 @@
 //! | `payload` | values that look like text, from a seed |
 //! | `frames` | produce requests, encoded once |
 //! | `client` | a connection for everything that is not measured: topics, metadata |
-//! | `produce` | the measured producers |
+//! | `produce`, `consume` | the measured producers and the consumer |
+//! | `footprint` | what an idle broker costs |
+//! | `quiet` | the same state of disk and memory before each row |
 //! | `window` | warm-up, measured window, and the counters at its edges |
 //! | `process` | what `/proc` tells of a process |
-//! | `broker` | starting and stopping the broker |
+//! | `broker` | starting and stopping a broker |
+//! | `kafka` | Apache Kafka: fetching and configuring it |
 //! | `report` | the table and the JSON file |
 
 #![allow(
@@ -24,11 +28,15 @@
 
 mod broker;
 mod client;
+mod consume;
+mod footprint;
 mod frames;
+mod kafka;
 mod options;
 mod payload;
 mod process;
 mod produce;
+mod quiet;
 mod report;
 mod rows;
 mod window;
@@ -40,7 +48,7 @@ use clap::Parser;
 
 use broker::Broker;
 use options::Options;
-use report::{Measured, Report};
+use report::Report;
 use rows::{Row, Work};
 
 fn main() -> ExitCode {
@@ -56,32 +64,54 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> anyhow::Result<()> {
     let rows = rows::selected(&options.rows)?;
     let mut report = Report::default();
-    let mut brokers = Vec::new();
-    for &kind in &options.broker {
-        let mut broker = Broker::start(kind, &options.data_dir)?;
-        broker.wait_until_served()?;
-        brokers.push(broker);
-    }
-    report.print_head();
     for row in &rows {
-        for broker in &mut brokers {
-            let measured = measure(row, broker, options);
-            let measured = measured
-                .with_context(|| format!("{} on {}; its log ends:\n{}", row.name, broker.kind, broker.log_end()))?;
-            report.add(row.name, broker.kind, measured);
+        if let Work::Footprint { partitions } = row.work {
+            for &kind in &options.broker {
+                let footprint = footprint::measure(partitions, kind, options);
+                report.add_footprint(row.name, kind, footprint.with_context(|| format!("{} on {kind}", row.name))?);
+            }
         }
     }
-    for broker in brokers {
-        broker.stop()?;
-    }
+    let is_load = |row: &&Row| !matches!(row.work, Work::Footprint { .. });
+    measure_loads(rows.into_iter().filter(is_load), options, &mut report)?;
     if let Some(path) = &options.json {
         std::fs::write(path, report.json()).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
 }
 
-fn measure(row: &Row, broker: &mut Broker, options: &Options) -> anyhow::Result<Measured> {
-    match &row.work {
-        Work::Produce(load) => produce::measure(row.name, load, broker, &options.timing()),
+/// All brokers run all the time, and each row is put to one after the other: what else the machine does, and how its
+/// disk is today, meets them alike, and a JVM is as warm as it would be in service. Idle, they cost next to nothing.
+fn measure_loads(
+    rows: impl Iterator<Item = &'static Row>,
+    options: &Options,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
+        return Ok(());
     }
+    let mut brokers = Vec::new();
+    for &kind in &options.broker {
+        let mut broker = Broker::start(kind, &options.data_dir)?;
+        produce::measure("warm-up", &rows::WARM_UP, &mut broker, &options.timing())?;
+        brokers.push(broker);
+    }
+    for row in rows {
+        for broker in &mut brokers {
+            quiet::settle(&options.data_dir)?;
+            let measured = match &row.work {
+                Work::Footprint { .. } => continue,
+                Work::Produce(load) => produce::measure(row.name, load, broker, &options.timing()),
+                Work::Consume(load) => consume::measure(row.name, load, broker, &options.timing()),
+            };
+            let measured = measured
+                .with_context(|| format!("{} on {}, whose log ends:\n{}", row.name, broker.kind, broker.log_end()))?;
+            report.add(row.name, broker.kind, measured);
+        }
+    }
+    for broker in &mut brokers {
+        broker.stop()?;
+    }
+    Ok(())
 }

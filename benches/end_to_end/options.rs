@@ -10,6 +10,10 @@ use clap::{Parser, ValueEnum};
 pub enum BrokerKind {
     /// This repository's, optimised.
     Corelog,
+    /// Apache Kafka, which acknowledges from the page cache.
+    Kafka,
+    /// Apache Kafka with `log.flush.interval.messages=1`.
+    KafkaDurable,
 }
 
 impl BrokerKind {
@@ -17,6 +21,8 @@ impl BrokerKind {
     pub fn name(self) -> &'static str {
         match self {
             BrokerKind::Corelog => "corelog",
+            BrokerKind::Kafka => "kafka",
+            BrokerKind::KafkaDurable => "kafka-durable",
         }
     }
 }

@@ -49,4 +49,12 @@ impl Process {
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is no number")?;
         Ok(kib << 10)
     }
+
+    /// How many files and sockets it has open.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn open_files(self) -> anyhow::Result<usize> {
+        Ok(std::fs::read_dir(self.file("fd"))?.count())
+    }
 }

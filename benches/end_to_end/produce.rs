@@ -35,7 +35,8 @@ pub fn measure(name: &str, load: &ProduceLoad, broker: &mut Broker, timing: &Tim
     let mut producers = Vec::new();
     for index in 0..load.producers {
         let partitions: Vec<i32> = (index..load.partitions).step_by(load.producers).map(|index| index as i32).collect();
-        producers.push(Producer::open(broker.address(), name, &partitions, &batch, load)?);
+        let (records, in_flight) = (load.records_per_request, load.in_flight);
+        producers.push(Producer::open(broker.address(), name, &partitions, 0, &batch, records, in_flight)?);
     }
     let phase = Phase::default();
     let (window, latencies) = std::thread::scope(|scope| {
@@ -70,7 +71,8 @@ struct Answer {
     base_offset: i64,
 }
 
-struct Producer {
+/// A connection that sends the same batch to its partitions in turn.
+pub struct Producer {
     stream: TcpStream,
     ring: FrameRing,
     /// Of each partition, in the ring's order: its index and the offset that its next batch must get.
@@ -88,31 +90,57 @@ struct Producer {
 }
 
 impl Producer {
-    /// Connects, and has one batch appended to each partition, so that all of them are known to be served.
-    fn open(
+    /// Connects, and has one batch of `records` appended to each partition at `offset`, so that all of them are known
+    /// to be served. It will keep `in_flight` requests on their way.
+    ///
+    /// # Errors
+    /// When the answers are not these.
+    pub fn open(
         address: SocketAddr,
         topic: &str,
         partitions: &[i32],
+        offset: i64,
         batch: &Bytes,
-        load: &ProduceLoad,
+        records: usize,
+        in_flight: usize,
     ) -> anyhow::Result<Producer> {
         let mut producer = Producer {
             stream: client::connect(address)?,
-            ring: FrameRing::new(topic, partitions, batch, load.in_flight)?,
-            partitions: partitions.iter().map(|&index| (index, 0)).collect(),
+            ring: FrameRing::new(topic, partitions, batch, in_flight)?,
+            partitions: partitions.iter().map(|&index| (index, offset)).collect(),
             topic_len: topic.len(),
-            records_per_request: load.records_per_request as i64,
-            in_flight_max: load.in_flight,
-            sent: VecDeque::with_capacity(load.in_flight),
+            records_per_request: records as i64,
+            in_flight_max: in_flight,
+            sent: VecDeque::with_capacity(in_flight),
             sent_count: 0,
             answered_count: 0,
             answers: vec![0; ANSWERS_BYTES],
             answers_len: 0,
         };
-        for _ in 0..producer.ring.len() {
+        for _ in partitions {
             producer.send_first()?;
         }
         Ok(producer)
+    }
+
+    /// Appends `requests` more batches.
+    ///
+    /// # Errors
+    /// When any answer is not the one that it must be.
+    pub fn append(&mut self, requests: u64) -> anyhow::Result<()> {
+        let end = self.sent_count + requests;
+        self.send(self.in_flight_max.min(requests as usize))?;
+        while !self.sent.is_empty() {
+            self.read()?;
+            while let Some(answer) = self.next_answer()? {
+                self.check(&answer)?;
+                self.sent.pop_front().context("an answer that nothing asked for")?;
+                if self.sent_count < end {
+                    self.send(1)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn send_first(&mut self) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! The table and the JSON file.
 
-use std::fmt::Write;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
@@ -34,57 +34,119 @@ impl Measured {
         resident_bytes: u64,
     ) -> Measured {
         let messages_per_second = messages as f64 / window.elapsed.as_secs_f64();
-        let each_us = |cpu: std::time::Duration| cpu.as_secs_f64() * 1e6 / messages.max(1) as f64;
+        let each_us = |cpu: Duration| cpu.as_secs_f64() * 1e6 / messages.max(1) as f64;
         Measured {
             messages_per_second,
             megabytes_per_second: messages_per_second * value_bytes as f64 / 1e6,
             latency_ms: [0.5, 0.99, 0.999].map(|quantile| latencies.value_at_quantile(quantile) as f64 / 1e6),
             broker_cpu_us: each_us(window.broker_cpu),
             client_cpu_us: each_us(window.client_cpu),
-            resident_mib: resident_bytes as f64 / f64::from(1 << 20),
+            resident_mib: mib(resident_bytes),
         }
     }
 }
 
-/// All that was measured.
+/// What a row measured on a broker that idles.
+#[derive(Clone, Copy, Debug)]
+pub struct Footprint {
+    /// The first start, on an empty directory, until it served.
+    pub start: Duration,
+    /// Resident memory when idle, in bytes.
+    pub resident_bytes: u64,
+    /// Open files and sockets when idle.
+    pub open_files: usize,
+    /// The start after SIGTERM, until all partitions were served.
+    pub restart: Duration,
+    /// The start after SIGKILL, until all partitions were served.
+    pub restart_after_kill: Duration,
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// All that was measured. Prints as it grows.
 #[derive(Default)]
 pub struct Report {
-    rows: Vec<(String, BrokerKind, Measured)>,
+    rows: Vec<(&'static str, BrokerKind, Measured)>,
+    footprints: Vec<(&'static str, BrokerKind, Footprint)>,
 }
 
 impl Report {
-    /// Prints the table's head.
-    pub fn print_head(&self) {
+    /// Adds what an idle broker cost, and prints it.
+    pub fn add_footprint(&mut self, row: &'static str, broker: BrokerKind, footprint: Footprint) {
+        if self.footprints.is_empty() {
+            println!(
+                "{:<26} {:<14} {:>10} {:>10} {:>10} {:>11} {:>16}",
+                "row", "broker", "start ms", "idle MiB", "open files", "restart ms", "after SIGKILL ms"
+            );
+        }
         println!(
-            "{:<26} {:<14} {:>11} {:>8} {:>8} {:>8} {:>8} {:>10} {:>10} {:>7}",
-            "row", "broker", "msg/s", "MB/s", "p50 ms", "p99 ms", "p999 ms", "broker µs", "client µs", "RSS MiB"
+            "{row:<26} {broker:<14} {:>10.0} {:>10.0} {:>10} {:>11.0} {:>16.0}",
+            ms(footprint.start),
+            mib(footprint.resident_bytes),
+            footprint.open_files,
+            ms(footprint.restart),
+            ms(footprint.restart_after_kill)
         );
+        self.footprints.push((row, broker, footprint));
     }
 
-    /// Adds a row, and prints it.
-    pub fn add(&mut self, row: &str, broker: BrokerKind, measured: Measured) {
+    /// Adds a row, and prints it. The last column is how many times faster the row's first broker is.
+    pub fn add(&mut self, row: &'static str, broker: BrokerKind, measured: Measured) {
+        if self.rows.is_empty() {
+            println!(
+                "{:<26} {:<14} {:>11} {:>8} {:>8} {:>8} {:>8} {:>10} {:>10} {:>8} {:>9}",
+                "row",
+                "broker",
+                "msg/s",
+                "MB/s",
+                "p50 ms",
+                "p99 ms",
+                "p999 ms",
+                "broker µs",
+                "client µs",
+                "RSS MiB",
+                "1st/this"
+            );
+        }
+        let first = self.rows.iter().find(|(name, ..)| *name == row).map_or(&measured, |(.., first)| first);
+        let ratio = first.messages_per_second / measured.messages_per_second;
         let [p50, p99, p999] = measured.latency_ms;
         println!(
-            "{row:<26} {broker:<14} {:>11.0} {:>8.1} {p50:>8.3} {p99:>8.3} {p999:>8.3} {:>10.3} {:>10.3} {:>7.0}",
+            "{row:<26} {broker:<14} {:>11.0} {:>8.1} {p50:>8.3} {p99:>8.3} {p999:>8.3} {:>10.3} {:>10.3} {:>8.0} \
+             {ratio:>9.2}",
             measured.messages_per_second,
             measured.megabytes_per_second,
             measured.broker_cpu_us,
             measured.client_cpu_us,
             measured.resident_mib
         );
-        self.rows.push((row.to_owned(), broker, measured));
+        self.rows.push((row, broker, measured));
     }
 
     /// Everything as a JSON array, an object for each row and broker. Names need no escapes.
     pub fn json(&self) -> String {
-        let mut json = String::from("[");
-        for (at, (row, broker, measured)) in self.rows.iter().enumerate() {
+        let mut objects = Vec::new();
+        for (row, broker, footprint) in &self.footprints {
+            objects.push(format!(
+                "{{\"row\": \"{row}\", \"broker\": \"{broker}\", \"start_ms\": {:.3}, \"idle_mib\": {:.1}, \
+                 \"open_files\": {}, \"restart_ms\": {:.3}, \"restart_after_kill_ms\": {:.3}}}",
+                ms(footprint.start),
+                mib(footprint.resident_bytes),
+                footprint.open_files,
+                ms(footprint.restart),
+                ms(footprint.restart_after_kill)
+            ));
+        }
+        for (row, broker, measured) in &self.rows {
             let [p50, p99, p999] = measured.latency_ms;
-            let comma = if at == 0 { "" } else { "," };
-            // Writing to a string cannot fail.
-            let _written = write!(
-                json,
-                "{comma}\n  {{\"row\": \"{row}\", \"broker\": \"{broker}\", \"messages_per_second\": {:.1}, \
+            objects.push(format!(
+                "{{\"row\": \"{row}\", \"broker\": \"{broker}\", \"messages_per_second\": {:.1}, \
                  \"megabytes_per_second\": {:.3}, \"p50_ms\": {p50:.4}, \"p99_ms\": {p99:.4}, \"p999_ms\": {p999:.4}, \
                  \"broker_cpu_us\": {:.4}, \"client_cpu_us\": {:.4}, \"resident_mib\": {:.1}}}",
                 measured.messages_per_second,
@@ -92,9 +154,8 @@ impl Report {
                 measured.broker_cpu_us,
                 measured.client_cpu_us,
                 measured.resident_mib
-            );
+            ));
         }
-        json.push_str("\n]\n");
-        json
+        format!("[\n  {}\n]\n", objects.join(",\n  "))
     }
 }

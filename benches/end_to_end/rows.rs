@@ -12,8 +12,15 @@ pub struct Row {
 
 /// What a row measures.
 pub enum Work {
+    /// How an own, fresh broker with this many partitions starts, what it holds when idle, and how it starts again.
+    Footprint {
+        /// Partitions in all.
+        partitions: usize,
+    },
     /// Producers at full speed.
     Produce(ProduceLoad),
+    /// A consumer at full speed.
+    Consume(ConsumeLoad),
 }
 
 /// Producers, each with a connection and a thread, that keep `in_flight` requests on their way.
@@ -31,9 +38,35 @@ pub struct ProduceLoad {
     pub in_flight: usize,
 }
 
+/// A consumer with a connection and a thread, that reads one partition with one fetch at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct ConsumeLoad {
+    /// Bytes of each record's value.
+    pub value_bytes: usize,
+    /// Records of a batch.
+    pub records_per_batch: usize,
+    /// Where the batches are.
+    pub from: ReadFrom,
+}
+
+/// Where the batches are that a consumer reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// In the broker's cache, or the page cache: few and just written, read over and over.
+    Memory,
+    /// In no cache: more than the broker's holds, read once, with the page cache dropped before.
+    Disk,
+}
+
 const ONE_KB: usize = 1024;
 
+/// What is put to each broker before the first row, and not reported.
+pub const WARM_UP: ProduceLoad =
+    ProduceLoad { value_bytes: 100, records_per_request: 100, producers: 4, partitions: 4, in_flight: 4 };
+
 const ROWS: &[Row] = &[
+    Row { name: "footprint-empty", work: Work::Footprint { partitions: 0 } },
+    Row { name: "footprint-10000p", work: Work::Footprint { partitions: 10_000 } },
     produce("produce-1k-x1000", ONE_KB, 1000, 1, 1, 1),
     produce("produce-1k-x1000-4p", ONE_KB, 1000, 4, 4, 1),
     produce("produce-1k-x100-8p", ONE_KB, 100, 8, 8, 1),
@@ -42,6 +75,9 @@ const ROWS: &[Row] = &[
     produce("produce-1k-x1-8p", ONE_KB, 1, 8, 8, 1),
     produce("produce-100b-x1-8p-16f", 100, 1, 8, 8, 16),
     produce("produce-100b-x10-512p-8f", 100, 10, 8, 512, 8),
+    consume("consume-1k", ONE_KB, 100, ReadFrom::Memory),
+    consume("consume-100b", 100, 1000, ReadFrom::Memory),
+    consume("consume-1k-disk", ONE_KB, 100, ReadFrom::Disk),
 ];
 
 const fn produce(
@@ -59,15 +95,23 @@ const fn produce(
     }
 }
 
-/// The rows whose name contains one of `parts`; all when there are none.
+const fn consume(name: &'static str, value_bytes: usize, records_per_batch: usize, from: ReadFrom) -> Row {
+    Row { name, work: Work::Consume(ConsumeLoad { value_bytes, records_per_batch, from }) }
+}
+
+/// The rows of which one of `parts` is the name, or a part of it when it ends in `*`; all when there are none.
 ///
 /// # Errors
-/// When a part is in no name.
+/// When a part selects none.
 pub fn selected(parts: &[String]) -> anyhow::Result<Vec<&'static Row>> {
+    let is_selected = |name: &str, part: &str| match part.strip_suffix('*') {
+        Some(part) => name.contains(part),
+        None => name == part,
+    };
     for part in parts {
         let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
-        ensure!(names.iter().any(|name| name.contains(part.as_str())), "no row has '{part}': {}", names.join(", "));
+        ensure!(names.iter().any(|name| is_selected(name, part)), "no row is '{part}': {}", names.join(", "));
     }
-    let wanted = |row: &&Row| parts.is_empty() || parts.iter().any(|part| row.name.contains(part.as_str()));
+    let wanted = |row: &&Row| parts.is_empty() || parts.iter().any(|part| is_selected(row.name, part));
     Ok(ROWS.iter().filter(wanted).collect())
 }

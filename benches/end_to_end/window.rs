@@ -10,8 +10,8 @@ const WARM_UP: u8 = 0;
 const MEASURED: u8 = 1;
 const OVER: u8 = 2;
 
-/// How often the window is asked whether a worker has failed.
-const STEP: Duration = Duration::from_millis(50);
+/// How often the load is asked whether it has ended by itself.
+const STEP: Duration = Duration::from_millis(5);
 
 /// Which phase the load is in; shared by all its threads.
 #[derive(Default)]
