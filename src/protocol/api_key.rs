@@ -95,6 +95,8 @@ api_keys! {
     DeleteGroups = 42, 0..=2, flexible 2;
     /// Changes single configuration values (KIP-339).
     IncrementalAlterConfigs = 44, 0..=1, flexible 1;
+    /// Deletes single offsets of a group (KIP-496).
+    OffsetDelete = 47, 0..=0, flexible 1;
     /// Describes the cluster and its brokers (KIP-700).
     DescribeCluster = 60, 0..=2, flexible 0;
 }

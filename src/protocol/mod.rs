@@ -24,9 +24,9 @@ mod header;
 mod kafka_string;
 pub mod messages;
 mod reader;
-mod schema;
+pub(crate) mod schema;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod wire;
 mod writer;
 

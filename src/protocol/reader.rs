@@ -50,7 +50,7 @@ impl Reader {
 
     /// An error at the present position.
     #[cold]
-    pub(super) fn error(&self, fault: DecodeFault) -> DecodeError {
+    pub(crate) fn error(&self, fault: DecodeFault) -> DecodeError {
         DecodeError { fault, position: self.position, field: UNNAMED }
     }
 
@@ -198,7 +198,7 @@ impl Reader {
     ///
     /// `known` gets each tag with a reader that ends with the field; it returns false for a tag it does not know,
     /// which is skipped. A known field must be read to its end.
-    pub(super) fn read_tagged_fields(&mut self, known: &mut TaggedField<'_>) -> Result<(), DecodeError> {
+    pub(crate) fn read_tagged_fields(&mut self, known: &mut TaggedField<'_>) -> Result<(), DecodeError> {
         let count = self.read_unsigned_varint()?;
         // Each turn takes at least two bytes, so the frame's length bounds the loop, whatever the count.
         for _ in 0..count {

@@ -165,4 +165,5 @@ macro_rules! api {
     };
 }
 
-pub(super) use {api, schema};
+pub(super) use api;
+pub(crate) use schema;

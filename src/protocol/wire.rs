@@ -94,7 +94,7 @@ pub trait Nullable: Wire {
 
 /// Reads the field `name`; null is an error unless `nullable`.
 #[inline]
-pub(super) fn read_field<T: Wire>(
+pub(crate) fn read_field<T: Wire>(
     r: &mut Reader,
     version: Version,
     nullable: bool,

@@ -237,7 +237,7 @@ impl Writer {
     }
 
     /// A tagged field (KIP-482): its tag, its length and what `write` writes.
-    pub(super) fn write_tagged_field(&mut self, tag: u32, write: &dyn Fn(&mut Writer)) {
+    pub(crate) fn write_tagged_field(&mut self, tag: u32, write: &dyn Fn(&mut Writer)) {
         self.write_unsigned_varint(tag);
         // The length goes first and takes 1 to 5 bytes, so the value is written apart. Few messages have such fields.
         let mut value = Writer::new();

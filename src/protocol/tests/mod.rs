@@ -51,6 +51,7 @@ macro_rules! for_each_api {
             IncrementalAlterConfigsRequest,
             IncrementalAlterConfigsResponse
         );
+        $each!(OffsetDelete, offset_delete, OffsetDeleteRequest, OffsetDeleteResponse);
         $each!(DescribeCluster, describe_cluster, DescribeClusterRequest, DescribeClusterResponse);
     };
 }

@@ -249,6 +249,14 @@ fn defaults_of_nested_structs_agree_with_the_oracle() {
         incremental_alter_configs_response,
         AlterConfigsResourceResponse
     );
+    same!(OffsetDelete, offset_delete, offset_delete_request, OffsetDeleteRequestTopic, OffsetDeleteRequestPartition);
+    same!(
+        OffsetDelete,
+        offset_delete,
+        offset_delete_response,
+        OffsetDeleteResponseTopic,
+        OffsetDeleteResponsePartition
+    );
     same!(DescribeCluster, describe_cluster, describe_cluster_response, DescribeClusterBroker);
 }
 
