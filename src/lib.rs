@@ -10,6 +10,7 @@
 //! | [`storage`] | the engine; so far the journal's format and what recovery reads of it |
 //! | [`partition`] | a partition as its leader sees it; so far its idempotent producers |
 //! | [`metadata`] | topics, partitions, placement and producer ids: a state machine fed by commands |
+//! | [`coordinator`] | consumer groups and committed offsets: state machines without I/O |
 //! | [`server`] | shards, the mesh between them, connections, request handlers |
 //! | [`protocol`] | Kafka's framing and messages: a declarative, bounds-checked codec; knows only the vocabulary |
 //!
@@ -24,6 +25,7 @@
     )
 )]
 
+pub mod coordinator;
 pub mod disk;
 pub mod metadata;
 pub mod partition;
