@@ -110,6 +110,7 @@ fn options(serve: Serve) -> anyhow::Result<Options> {
             request_bytes_max: 104_857_600,
             fetch_bytes_max: 57_671_680,
             offsets_partitions: 50,
+            groups: Default::default(),
         },
         accept_journal_damage: serve.accept_journal_damage,
     })

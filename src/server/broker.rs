@@ -8,11 +8,13 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::connection::{Outcome, Service};
+use super::connection::{Client, Outcome, Service};
 use super::fetch_sessions::FetchSessions;
+use super::groups::{self, Groups};
 use super::handlers;
 use super::heartbeat::Work;
 use super::mesh::{Mesh, ShardGone};
+use crate::coordinator::GroupSettings;
 use crate::disk::Disk;
 use crate::disk::uring::UringDisk;
 use crate::metadata::plan::{self, PRODUCER_ID_BLOCK};
@@ -44,6 +46,8 @@ pub struct Settings {
     pub fetch_bytes_max: usize,
     /// Kafka's `offsets.topic.num.partitions`.
     pub offsets_partitions: i32,
+    /// Those of groups and their offsets.
+    pub groups: GroupSettings,
 }
 
 /// The partitions that a shard leads. Shared with the engine, which asks for snapshots.
@@ -89,6 +93,8 @@ pub struct Broker {
     pub partitions: Partitions,
     /// The fetch sessions of its connections.
     pub fetch_sessions: RefCell<FetchSessions>,
+    /// The groups that it coordinates.
+    pub groups: Groups,
     /// One change of the metadata at a time; used on shard 0.
     changing: Cell<bool>,
     changed: Notify,
@@ -137,6 +143,7 @@ impl Broker {
             image: RefCell::new(image),
             storage,
             partitions,
+            groups: Groups::default(),
             changing: Cell::new(false),
             changed: Notify::default(),
             producer_ids: Cell::new((0, 0)),
@@ -249,6 +256,10 @@ impl Broker {
     }
 
     async fn apply(self: &Rc<Self>, command: &Command) {
+        let deleted = match command {
+            Command::DeleteTopic { id } => self.image.borrow().topic_by_id(*id).map(|topic| topic.name.clone()),
+            _ => None,
+        };
         let gone: Vec<PartitionId> = match command {
             Command::DeleteTopic { id } => {
                 let image = self.image.borrow();
@@ -264,6 +275,9 @@ impl Broker {
             // The command was planned on an equal image: the shards' images have come apart, and guessing is worse.
             tracing::error!("{error}");
             std::process::abort();
+        }
+        if let Some(topic) = deleted {
+            groups::load::topic_deleted(self, &topic);
         }
         for id in gone {
             self.partitions.borrow_mut().remove(&id);
@@ -294,12 +308,13 @@ impl Broker {
     pub fn stop(&self) {
         self.stopping.set(true);
         self.stop.notify();
+        self.groups.stop();
     }
 }
 
 impl Service for Broker {
-    fn handle(self: Rc<Self>, frame: Bytes, peer: Rc<str>) -> Pin<Box<dyn Future<Output = Outcome>>> {
-        Box::pin(handlers::handle(self, frame, peer))
+    fn handle(self: Rc<Self>, frame: Bytes, client: Rc<Client>) -> Pin<Box<dyn Future<Output = Outcome>>> {
+        Box::pin(handlers::handle(self, frame, client))
     }
 
     fn frame_bytes_max(&self) -> usize {

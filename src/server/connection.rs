@@ -42,10 +42,39 @@ pub enum Outcome {
     Close(String),
 }
 
+/// Who is at the other end of a connection.
+pub struct Client {
+    /// Its address and port.
+    pub peer: Rc<str>,
+    gone: Cell<bool>,
+    went: Notify,
+}
+
+impl Client {
+    /// Resolves when the client sends no more: it has closed its side, or the connection has failed. A handler that may
+    /// wait long for other clients stops waiting then.
+    pub async fn gone(&self) {
+        while !self.gone.get() {
+            self.went.notified().await;
+        }
+    }
+
+    /// A client that is there.
+    #[cfg(test)]
+    pub(super) fn at(peer: &str) -> Rc<Client> {
+        Rc::new(Client { peer: peer.into(), gone: Cell::new(false), went: Notify::default() })
+    }
+
+    fn leave(&self) {
+        self.gone.set(true);
+        self.went.notify();
+    }
+}
+
 /// What answers requests.
 pub trait Service: 'static {
     /// Answers one frame, given without its size. The part before the first wait runs in the order of the frames.
-    fn handle(self: Rc<Self>, frame: Bytes, peer: Rc<str>) -> Pin<Box<dyn Future<Output = Outcome>>>;
+    fn handle(self: Rc<Self>, frame: Bytes, client: Rc<Client>) -> Pin<Box<dyn Future<Output = Outcome>>>;
 
     /// The largest frame, in bytes (Kafka's `socket.request.max.bytes`).
     fn frame_bytes_max(&self) -> usize;
@@ -61,6 +90,7 @@ pub trait Service: 'static {
 }
 
 struct Shared {
+    client: Rc<Client>,
     stream: RefCell<TcpStream>,
     /// Responses in request order; `None` while a request is worked on.
     slots: RefCell<VecDeque<Rc<Slot>>>,
@@ -86,7 +116,9 @@ pub async fn serve<S: Service>(socket: OwnedFd, peer: Rc<str>, service: Rc<S>) {
     use std::os::fd::IntoRawFd;
     // SAFETY: the descriptor is an open TCP socket that nothing else owns.
     let stream = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
+    let client = Rc::new(Client { peer: peer.clone(), gone: Cell::new(false), went: Notify::default() });
     let shared = Rc::new(Shared {
+        client,
         stream: RefCell::new(stream),
         slots: RefCell::default(),
         ready: Notify::default(),
@@ -98,7 +130,7 @@ pub async fn serve<S: Service>(socket: OwnedFd, peer: Rc<str>, service: Rc<S>) {
     let reading = shared.clone();
     let (reading_peer, reading_service) = (peer.clone(), service.clone());
     glommio::spawn_local(async move {
-        let outcome = reading.read_frames(&reading_peer, &reading_service).await;
+        let outcome = reading.read_frames(&reading_service).await;
         match outcome {
             Ok(()) => {}
             // Clients go away as they like.
@@ -109,6 +141,7 @@ pub async fn serve<S: Service>(socket: OwnedFd, peer: Rc<str>, service: Rc<S>) {
             }
         }
         reading.read_all.set(true);
+        reading.client.leave();
         reading.ready.notify();
     })
     .detach();
@@ -116,6 +149,7 @@ pub async fn serve<S: Service>(socket: OwnedFd, peer: Rc<str>, service: Rc<S>) {
         tracing::warn!("connection from {peer} closed: {reason}");
     }
     shared.closed.set(true);
+    shared.client.leave();
     shared.room.notify();
     // Ends the read that may be waiting, so that its task ends too.
     let descriptor = shared.stream.borrow().as_raw_fd();
@@ -129,7 +163,7 @@ enum ReadFault {
 }
 
 impl Shared {
-    async fn read_frames<S: Service>(self: &Rc<Self>, peer: &Rc<str>, service: &Rc<S>) -> Result<(), ReadFault> {
+    async fn read_frames<S: Service>(self: &Rc<Self>, service: &Rc<S>) -> Result<(), ReadFault> {
         let mut buffer = BytesMut::new();
         // A client that has sent a frame of some size may send such again: room for it is made at once.
         let mut largest_frame = READ_BYTES_MIN;
@@ -141,7 +175,7 @@ impl Shared {
                 if self.closed.get() || service.is_stopping() {
                     return Ok(());
                 }
-                self.start(frame, peer, service);
+                self.start(frame, service);
             }
             let wanted = match buffer.get(..4) {
                 Some(mut size) => 4 + size.get_i32() as usize - buffer.len(),
@@ -204,14 +238,14 @@ impl Shared {
         }
     }
 
-    fn start<S: Service>(self: &Rc<Self>, frame: Bytes, peer: &Rc<str>, service: &Rc<S>) {
+    fn start<S: Service>(self: &Rc<Self>, frame: Bytes, service: &Rc<S>) {
         let slot = Rc::new(Slot { outcome: RefCell::new(None), bytes: frame.len() });
         self.slots.borrow_mut().push_back(slot.clone());
         self.bytes_in_flight.set(self.bytes_in_flight.get() + frame.len());
         let working = service.work().begin();
-        let (shared, service, peer) = (self.clone(), service.clone(), peer.clone());
+        let (shared, service, client) = (self.clone(), service.clone(), self.client.clone());
         glommio::spawn_local(async move {
-            let handled = AssertUnwindSafe(async { service.clone().handle(frame, peer).await }).catch_unwind().await;
+            let handled = AssertUnwindSafe(async { service.clone().handle(frame, client).await }).catch_unwind().await;
             let outcome = handled.unwrap_or_else(|panic| {
                 let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
                 let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();

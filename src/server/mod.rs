@@ -9,11 +9,13 @@
 //! | [`heartbeat`] | what keeps a shard with work from parking, and what notices a shard that hangs |
 //! | [`broker`] | what one shard owns |
 //! | [`fetch_sessions`] | what clients fetch, remembered between their requests |
+//! | [`groups`] | the group coordinator of one shard |
 //! | [`handlers`] | one file an API |
 
 pub mod broker;
 pub mod connection;
 pub mod fetch_sessions;
+pub mod groups;
 pub mod handlers;
 pub mod heartbeat;
 pub mod listener;

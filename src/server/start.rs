@@ -520,6 +520,7 @@ impl Shard {
         if let Some(naming) = self.naming.filter(|_| shard.0 == 0) {
             broker.write_command(&naming).await.map_err(|error| failed(&error))?;
         }
+        super::groups::run(&broker);
         Ok(broker)
     }
 }

@@ -59,7 +59,6 @@ fn group_list(bootstrap: &str, group: &str) -> GroupList {
 }
 
 #[test]
-#[ignore = "needs consumer groups, which are not there yet"]
 fn members_come_and_go_and_share_all_partitions() {
     let broker = Broker::start();
     let (topic, group) = (unique("shared"), unique("group"));
@@ -107,13 +106,11 @@ fn members_come_and_go_and_share_all_partitions() {
 }
 
 #[test]
-#[ignore = "needs consumer groups, which are not there yet"]
 fn committed_offsets_survive_a_clean_restart() {
     committed_offsets_survive(|broker| broker.stop());
 }
 
 #[test]
-#[ignore = "needs consumer groups, which are not there yet"]
 fn committed_offsets_survive_kill_9() {
     committed_offsets_survive(Broker::kill9);
 }
@@ -165,7 +162,6 @@ fn committed(bootstrap: &str, group: &str, topic: &str, partition: i32) -> Offse
 }
 
 #[test]
-#[ignore = "needs consumer groups, which are not there yet"]
 fn a_commit_without_membership_is_kept_for_each_group_apart() {
     let broker = Broker::start();
     let topic = unique("simple");
@@ -184,7 +180,6 @@ fn a_commit_without_membership_is_kept_for_each_group_apart() {
 }
 
 #[test]
-#[ignore = "needs consumer groups, which are not there yet"]
 fn a_group_is_deleted_only_when_it_is_empty() {
     let broker = Broker::start();
     let (topic, group) = (unique("deleted"), unique("group"));

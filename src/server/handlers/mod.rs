@@ -3,22 +3,33 @@
 mod api_versions;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_topics;
 mod describe_cluster;
+mod describe_groups;
 mod fetch;
 mod find_coordinator;
+mod groups;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
 
 use std::rc::Rc;
 
 use bytes::Bytes;
 
 use super::broker::{Broker, ChangeError};
-use super::connection::Outcome;
+use super::connection::{Client, Outcome};
 use crate::metadata::MetadataError;
 use crate::metadata::Topic;
 use crate::protocol::messages as m;
@@ -33,18 +44,28 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::Fetch,
     ApiKey::ListOffsets,
     ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
     ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::SyncGroup,
+    ApiKey::DescribeGroups,
+    ApiKey::ListGroups,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
     ApiKey::CreatePartitions,
+    ApiKey::DeleteGroups,
+    ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
 ];
 
 /// Answers one frame.
-pub async fn handle(broker: Rc<Broker>, frame: Bytes, _peer: Rc<str>) -> Outcome {
+pub async fn handle(broker: Rc<Broker>, frame: Bytes, client: Rc<Client>) -> Outcome {
     let mut reader = Reader::new(frame.clone());
     let header = match RequestHeader::decode(&mut reader) {
         Ok(header) => header,
@@ -66,6 +87,24 @@ pub async fn handle(broker: Rc<Broker>, frame: Bytes, _peer: Rc<str>) -> Outcome
         ApiKey::FindCoordinator => {
             with(&header, body, |request| find_coordinator::handle(broker, version, request)).await
         }
+        ApiKey::OffsetCommit => with(&header, body, |request| offset_commit::handle(broker, version, request)).await,
+        ApiKey::OffsetFetch => with(&header, body, |request| offset_fetch::handle(broker, version, request)).await,
+        ApiKey::JoinGroup => {
+            let caller = groups::Caller { client_id: header.client_id.clone().unwrap_or_default(), client };
+            with(&header, body, |request| join_group::handle(broker, caller, version, request)).await
+        }
+        ApiKey::SyncGroup => {
+            let caller = groups::Caller { client_id: header.client_id.clone().unwrap_or_default(), client };
+            with(&header, body, |request| sync_group::handle(broker, caller, version, request)).await
+        }
+        ApiKey::Heartbeat => with(&header, body, |request| heartbeat::handle(broker, request)).await,
+        ApiKey::LeaveGroup => with(&header, body, |request| leave_group::handle(broker, version, request)).await,
+        ApiKey::DescribeGroups => {
+            with(&header, body, |request| describe_groups::handle(broker, version, request)).await
+        }
+        ApiKey::ListGroups => with(&header, body, |request| list_groups::handle(broker, request)).await,
+        ApiKey::DeleteGroups => with(&header, body, |request| delete_groups::handle(broker, request)).await,
+        ApiKey::OffsetDelete => with(&header, body, |request| offset_delete::handle(broker, request)).await,
         ApiKey::ApiVersions => {
             with::<m::api_versions::ApiVersionsRequest, _>(&header, body, async |_| api_versions::supported()).await
         }
