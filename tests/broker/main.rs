@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | `real_input` | a real text of 16 MB comes out byte for byte, with every compression |
 //! | `delivery` | what was acknowledged survives `kill -9` and SIGTERM, once and in order |
+//! | `group_requests` | the group APIs request by request |
 //! | `groups` | consumer groups share partitions, and keep their offsets |
 //! | `topics` | topics are created, widened, described, deleted, and refused |
 //! | `offsets` | watermarks, offsets by time, seeks, and offsets out of range |
@@ -27,6 +28,7 @@
 mod client;
 mod corpus;
 mod delivery;
+mod group_requests;
 mod groups;
 mod harness;
 mod hostile;
