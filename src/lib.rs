@@ -9,6 +9,7 @@
 //! | [`record`] | Kafka's record batches |
 //! | [`storage`] | the engine; so far the journal's format and what recovery reads of it |
 //! | [`partition`] | a partition as its leader sees it; so far its idempotent producers |
+//! | [`config`] | every configuration key with its bounds; the broker's values, and the topics' |
 //! | [`metadata`] | topics, partitions, placement and producer ids: a state machine fed by commands |
 //! | [`coordinator`] | consumer groups and committed offsets: state machines without I/O |
 //! | [`server`] | shards, the mesh between them, connections, request handlers |
@@ -25,6 +26,7 @@
     )
 )]
 
+pub mod config;
 pub mod coordinator;
 pub mod disk;
 pub mod metadata;

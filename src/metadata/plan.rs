@@ -9,6 +9,7 @@ use crate::vocabulary::{ProducerId, TopicId};
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 /// The most partitions of one topic.
 pub const TOPIC_PARTITIONS_MAX: i32 = 10_000;
+const _: () = assert!(TOPIC_PARTITIONS_MAX == crate::config::table::TOPIC_PARTITIONS_MAX);
 /// The most partitions of all topics together: the design's target for one node.
 pub const PARTITIONS_MAX: usize = 100_000;
 /// How many producer ids a shard takes at once, as in Kafka (KIP-730).

@@ -38,8 +38,20 @@ pub struct JournalOptions {
     pub file_bytes: u64,
     /// How many files there are at most; at least 2.
     pub files_max: usize,
-    /// The payload of a block, unless a single entry is larger.
+    /// The payload of a block, unless a single entry is larger; at most [`JournalOptions::block_payload_bytes_max`].
     pub block_bytes_max: usize,
+}
+
+impl JournalOptions {
+    /// The largest block payload that a file can hold, in bytes.
+    pub fn block_payload_bytes_max(&self) -> usize {
+        self.file_bytes as usize - ALIGNMENT - BLOCK_HEADER_LEN
+    }
+
+    /// The largest entry payload that a file can hold, in bytes.
+    pub fn entry_bytes_max(&self) -> usize {
+        self.block_payload_bytes_max() - block::ENTRY_HEADER_LEN
+    }
 }
 
 /// Where a journal goes on after recovery.
@@ -195,7 +207,7 @@ impl<D: Disk> Journal<D> {
 
     /// The largest entry payload that the journal takes, in bytes.
     pub fn entry_bytes_max(&self) -> usize {
-        self.options.file_bytes as usize - ALIGNMENT - BLOCK_HEADER_LEN - block::ENTRY_HEADER_LEN
+        self.options.entry_bytes_max()
     }
 
     /// Why no appends are taken, if so.
