@@ -89,6 +89,8 @@ api_keys! {
     OffsetForLeaderEpoch = 23, 2..=4, flexible 4;
     /// Describes the configuration of topics and brokers.
     DescribeConfigs = 32, 1..=4, flexible 4;
+    /// Replaces the configuration of topics and brokers.
+    AlterConfigs = 33, 0..=2, flexible 2;
     /// Adds partitions to topics.
     CreatePartitions = 37, 0..=3, flexible 2;
     /// Deletes groups.

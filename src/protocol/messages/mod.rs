@@ -2,6 +2,7 @@
 //!
 //! Versions in which a message itself did not change, but its meaning did, are not mentioned: Kafka's schemas tell.
 
+pub mod alter_configs;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;

@@ -43,6 +43,7 @@ macro_rules! for_each_api {
             OffsetForLeaderEpochResponse
         );
         $each!(DescribeConfigs, describe_configs, DescribeConfigsRequest, DescribeConfigsResponse);
+        $each!(AlterConfigs, alter_configs, AlterConfigsRequest, AlterConfigsResponse);
         $each!(CreatePartitions, create_partitions, CreatePartitionsRequest, CreatePartitionsResponse);
         $each!(DeleteGroups, delete_groups, DeleteGroupsRequest, DeleteGroupsResponse);
         $each!(

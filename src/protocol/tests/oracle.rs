@@ -227,6 +227,8 @@ fn defaults_of_nested_structs_agree_with_the_oracle() {
         DescribeConfigsResourceResult,
         DescribeConfigsSynonym
     );
+    same!(AlterConfigs, alter_configs, alter_configs_request, AlterConfigsResource, AlterableConfig);
+    same!(AlterConfigs, alter_configs, alter_configs_response, AlterConfigsResourceResponse);
     same!(
         CreatePartitions,
         create_partitions,
