@@ -1,15 +1,15 @@
 //! The `corelog` command.
 
 use std::io::Write;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use corelog::server::broker::Settings;
+use corelog::config::listener::Listener;
+use corelog::config::{BrokerConfig, Origin, file};
+use corelog::server;
 use corelog::server::start::{Options, start};
-use corelog::storage::StorageOptions;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// A message broker that speaks the Apache Kafka protocol.
@@ -30,16 +30,19 @@ enum Command {
 
 #[derive(Args)]
 struct Serve {
-    /// Where everything is kept; made when it does not exist.
-    #[arg(long, value_name = "DIR", default_value = "corelog-data")]
-    data_dir: PathBuf,
-    /// The address to listen on; port 0 takes any free one.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
-    listen: String,
-    /// The address that clients are told to connect to; the listening one by default.
+    /// A TOML file with Kafka's key names (num.partitions = 3); what the command line says comes before it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where everything is kept; made when it does not exist (log.dirs) [default: corelog-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// The address to listen on; port 0 takes any free one (listeners) [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// The address that clients are told to connect to; the listening one by default (advertised.listeners).
     #[arg(long, value_name = "HOST:PORT")]
     advertised: Option<String>,
-    /// How many cores to use, one shard each; all by default.
+    /// How many cores to use, one shard each; all by default (corelog.shards).
     #[arg(long, value_name = "N")]
     shards: Option<usize>,
     /// Start although acknowledged records are missing from a damaged journal. They are lost then.
@@ -86,46 +89,24 @@ fn run(serve: Serve) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The configuration file, and over it what the command line says.
 fn options(serve: Serve) -> anyhow::Result<Options> {
-    let listen = resolve(&serve.listen).with_context(|| format!("--listen {}", serve.listen))?;
-    let advertised = match &serve.advertised {
-        None => None,
-        Some(text) => Some(host_and_port(text).with_context(|| format!("--advertised {text}"))?),
+    let mut config = match &serve.config {
+        Some(path) => file::read(path)?,
+        None => BrokerConfig::default(),
     };
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Ok(Options {
-        data_dir: serve.data_dir,
-        listen,
-        advertised,
-        shards: serve.shards.unwrap_or(cores),
-        storage: StorageOptions::default(),
-        connections_max: 10_000,
-        settings: Settings {
-            node_id: 0,
-            advertised_host: String::new(),
-            advertised_port: 0,
-            default_partitions: 1,
-            auto_create_topics: true,
-            message_bytes_max: 1_048_588,
-            request_bytes_max: 104_857_600,
-            fetch_bytes_max: 57_671_680,
-            offsets_partitions: 50,
-            groups: Default::default(),
-        },
-        accept_journal_damage: serve.accept_journal_damage,
-    })
-}
-
-fn resolve(text: &str) -> anyhow::Result<SocketAddr> {
-    let mut addresses = text.to_socket_addrs().context("is not an address of the form HOST:PORT")?;
-    addresses.next().context("names no address")
-}
-
-fn host_and_port(text: &str) -> anyhow::Result<(String, u16)> {
-    let (host, port) = text.rsplit_once(':').context("must be HOST:PORT")?;
-    let port = port.parse().context("has no port between 0 and 65535")?;
-    if host.is_empty() {
-        bail!("has no host");
+    if let Some(directory) = &serve.data_dir {
+        config.set("log.dirs", directory, Origin::Flag("--data-dir"))?;
     }
-    Ok((host.trim_start_matches('[').trim_end_matches(']').to_string(), port))
+    for (flag, key, address) in
+        [("--listen", "listeners", &serve.listen), ("--advertised", "advertised.listeners", &serve.advertised)]
+    {
+        let Some(text) = address else { continue };
+        let listener = Listener::from_address(text).with_context(|| format!("{flag} {text}: it must be HOST:PORT"))?;
+        config.set(key, &listener.to_string(), Origin::Flag(flag))?;
+    }
+    if let Some(shards) = serve.shards {
+        config.set("corelog.shards", &shards.to_string(), Origin::Flag("--shards"))?;
+    }
+    Ok(Options { accept_journal_damage: serve.accept_journal_damage, ..server::options::options(config)? })
 }

@@ -1,6 +1,6 @@
 //! A topic's own configuration: what it set, how that is changed, and what the hot path reads of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::broker::BrokerConfig;
 use super::table::topic_key;
@@ -153,16 +153,13 @@ impl Change {
                 Operation::Delete => drop(overrides.remove(name)),
                 Operation::Append(items) => {
                     let mut list = list_of(&overrides, name, "APPEND")?;
-                    for item in split(items) {
-                        if !list.contains(&item) {
-                            list.push(item);
-                        }
-                    }
+                    let mut there: HashSet<String> = list.iter().cloned().collect();
+                    list.extend(split(items).filter(|item| there.insert(item.clone())));
                     overrides.insert(name.clone(), list.join(","));
                 }
                 Operation::Subtract(items) => {
                     let mut list = list_of(&overrides, name, "SUBTRACT")?;
-                    let gone: Vec<String> = split(items).collect();
+                    let gone: HashSet<String> = split(items).collect();
                     list.retain(|item| !gone.contains(item));
                     overrides.insert(name.clone(), list.join(","));
                 }

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::METADATA_PARTITION;
 use super::command::{Command, TopicOverrides};
+use crate::config::{BrokerConfig, TopicConfig};
 use crate::vocabulary::{LeaderEpoch, PartitionId, PartitionIndex, ProducerId, ShardId, TopicId};
 
 /// A topic.
@@ -18,6 +20,8 @@ pub struct Topic {
     pub owners: Vec<ShardId>,
     /// Its own configuration.
     pub overrides: TopicOverrides,
+    /// What its configuration comes to, over the broker's.
+    pub config: Rc<TopicConfig>,
 }
 
 impl Topic {
@@ -41,6 +45,10 @@ impl Topic {
     }
 }
 
+/// What is planned is validated first, so such a configuration was written by another corelog.
+const UNKNOWN_CONFIG: &str =
+    "the topic's configuration has a key or a value that this corelog does not know: start the corelog that wrote it";
+
 /// Why a command does not fit the image: the log is not the one that the image was made from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("metadata command {command:?} does not fit what came before it: {reason}")]
@@ -61,11 +69,17 @@ pub struct MetadataImage {
     load: Vec<usize>,
     partitions: usize,
     next_producer_id: ProducerId,
+    broker_config: Arc<BrokerConfig>,
 }
 
 impl MetadataImage {
-    /// The image before the first command, for that many shards, at least 1.
+    /// The image before the first command, for that many shards, at least 1, with a broker's configuration by default.
     pub fn new(shards: usize) -> MetadataImage {
+        MetadataImage::with_config(shards, Arc::default())
+    }
+
+    /// The image before the first command, for that many shards, at least 1.
+    pub fn with_config(shards: usize, broker_config: Arc<BrokerConfig>) -> MetadataImage {
         assert!(shards > 0);
         MetadataImage {
             cluster_id: None,
@@ -74,7 +88,13 @@ impl MetadataImage {
             load: vec![0; shards],
             partitions: 0,
             next_producer_id: 0,
+            broker_config,
         }
+    }
+
+    /// The configuration of the broker, which gives topics their defaults.
+    pub fn broker_config(&self) -> &BrokerConfig {
+        &self.broker_config
     }
 
     /// The cluster's id, once it has one.
@@ -135,8 +155,9 @@ impl MetadataImage {
                 if *partitions < 1 {
                     return misfit("a topic has at least one partition");
                 }
+                let Some(config) = self.resolve(overrides) else { return misfit(UNKNOWN_CONFIG) };
                 let owners = self.place(*partitions as usize);
-                self.put(Topic { id: *id, name: name.clone(), owners, overrides: overrides.clone() });
+                self.put(Topic { id: *id, name: name.clone(), owners, overrides: overrides.clone(), config });
             }
             Command::DeleteTopic { id } => {
                 let Some(topic) = self.by_id.remove(id) else { return misfit("there is no such topic") };
@@ -158,7 +179,8 @@ impl MetadataImage {
             }
             Command::SetTopicConfig { id, overrides } => {
                 let Some(topic) = self.by_id.get(id) else { return misfit("there is no such topic") };
-                let topic = Topic { overrides: overrides.clone(), ..Topic::clone(topic) };
+                let Some(config) = self.resolve(overrides) else { return misfit(UNKNOWN_CONFIG) };
+                let topic = Topic { overrides: overrides.clone(), config, ..Topic::clone(topic) };
                 self.put(topic);
             }
             Command::AllocateProducerIds { first, count } => {
@@ -169,6 +191,10 @@ impl MetadataImage {
             }
         }
         Ok(())
+    }
+
+    fn resolve(&self, overrides: &TopicOverrides) -> Option<Rc<TopicConfig>> {
+        TopicConfig::resolve(&self.broker_config, overrides).ok().map(Rc::new)
     }
 
     fn put(&mut self, topic: Topic) {
@@ -224,6 +250,10 @@ mod tests {
         image.apply(&Command::SetTopicConfig { id, overrides: overrides.clone() }).unwrap();
         let topic = image.topic("a").unwrap();
         assert_eq!((topic.partition_count(), &topic.overrides), (3, &overrides));
+        assert_eq!(topic.config.produce.max_message_bytes, 1_048_588);
+        let smaller = TopicOverrides::from([("max.message.bytes".into(), "1000".into())]);
+        image.apply(&Command::SetTopicConfig { id, overrides: smaller }).unwrap();
+        assert_eq!(image.topic("a").unwrap().config.produce.max_message_bytes, 1000);
         assert_eq!(image.topic_by_id(id), image.topic("a"));
         assert_eq!(image.owner(PartitionId { topic_id: id, index: 2 }), Some(ShardId(0)));
         assert_eq!(image.owner(PartitionId { topic_id: id, index: 3 }), None);
@@ -243,6 +273,8 @@ mod tests {
             create(2, "b", 0),
             Command::DeleteTopic { id: TopicId([2; 16]) },
             Command::SetPartitionCount { id, partitions: 1 },
+            Command::SetTopicConfig { id, overrides: [("retention.ms".into(), "soon".into())].into() },
+            Command::SetTopicConfig { id, overrides: [("no.such.key".into(), "1".into())].into() },
             Command::AllocateProducerIds { first: 5, count: 1 },
         ] {
             assert!(image.apply(&command).is_err(), "{command:?}");

@@ -3,6 +3,8 @@
 use super::OFFSETS_TOPIC;
 use super::command::{Command, TopicOverrides};
 use super::image::{MetadataImage, Topic};
+use crate::config::TopicConfigError;
+use crate::config::topic::{Change, validate};
 use crate::vocabulary::{ProducerId, TopicId};
 
 /// The longest topic name, in bytes, as in Kafka.
@@ -52,6 +54,9 @@ pub enum MetadataError {
     /// Kafka's `INVALID_REQUEST`.
     #[error("{0}")]
     InvalidRequest(String),
+    /// Kafka's `INVALID_CONFIG`.
+    #[error(transparent)]
+    InvalidConfig(#[from] TopicConfigError),
     /// Kafka's `TOPIC_AUTHORIZATION_FAILED`: the topic is the broker's own.
     #[error("topic '{0}' is internal to the broker")]
     InternalTopic(String),
@@ -68,7 +73,7 @@ pub struct NewTopic {
     pub replication_factor: i16,
     /// The brokers of each partition, when the client places them itself.
     pub assignment: Vec<(i32, Vec<i32>)>,
-    /// Configuration, validated by the caller.
+    /// Its own configuration.
     pub overrides: TopicOverrides,
 }
 
@@ -117,6 +122,7 @@ pub fn create_topic(
             return Err(MetadataError::CollidingTopicName { name: topic.name.clone(), other: other.name.clone() });
         }
     }
+    validate(image.broker_config(), &topic.overrides)?;
     let partitions = if topic.assignment.is_empty() {
         if topic.replication_factor != -1 && topic.replication_factor != 1 {
             return Err(MetadataError::InvalidReplicationFactor(topic.replication_factor));
@@ -187,6 +193,23 @@ pub fn delete_topic(topic: Option<&Topic>) -> Result<Command, MetadataError> {
         return Err(MetadataError::InternalTopic(topic.name.clone()));
     }
     Ok(Command::DeleteTopic { id: topic.id })
+}
+
+/// Plans another configuration for a topic.
+///
+/// # Errors
+/// The rules of Kafka's AlterConfigs and IncrementalAlterConfigs, in their order: an unknown topic is told last.
+pub fn alter_topic_config(image: &MetadataImage, name: &str, change: &Change) -> Result<Command, MetadataError> {
+    if name.is_empty() {
+        return Err(MetadataError::InvalidRequest("Default topic resources are not allowed.".into()));
+    }
+    check_topic_name(name)?;
+    let topic = image.topic(name);
+    let none = TopicOverrides::new();
+    let overrides = change.applied_to(topic.map_or(&none, |topic| &topic.overrides))?;
+    validate(image.broker_config(), &overrides)?;
+    let topic = topic.ok_or(MetadataError::UnknownTopic)?;
+    Ok(Command::SetTopicConfig { id: topic.id, overrides })
 }
 
 /// Plans more partitions for a topic. `assignment` has the brokers of each new one, if the client places them itself.
@@ -295,6 +318,51 @@ mod tests {
         assert_eq!(error, Err(MetadataError::InvalidReplicationFactor(3)));
         let both = NewTopic { partitions: 1, assignment: vec![(0, vec![1])], ..topic("a") };
         assert!(matches!(count(&both), Err(MetadataError::InvalidRequest(_))));
+    }
+
+    #[test]
+    fn configs_are_validated_when_a_topic_is_created_and_when_they_change() {
+        use crate::config::topic::Operation;
+        let mut image = image_with("a", 1);
+        let id = TopicId([1; 16]);
+        let with = |name: &str, key: &str, value: &str| NewTopic {
+            overrides: [(key.to_string(), value.to_string())].into(),
+            ..topic(name)
+        };
+        assert!(plan(&image, &with("b", "retention.ms", "5")).is_ok());
+        for (key, value) in [("retention.ms", "soon"), ("no.such.config", "1"), ("max.message.bytes", "2000000000")] {
+            let error = plan(&image, &with("b", key, value));
+            assert!(matches!(error, Err(MetadataError::InvalidConfig(_))), "{error:?}");
+        }
+        // As in Kafka, what is wrong with the name is told before what is wrong with the configuration.
+        assert!(matches!(plan(&image, &with("a", "x", "1")), Err(MetadataError::TopicExists(_))));
+
+        let set = |key: &str, value: &str| Change::Edit(vec![(key.into(), Operation::Set(value.into()))]);
+        let planned = alter_topic_config(&image, "a", &set("retention.ms", "5")).unwrap();
+        let overrides = TopicOverrides::from([("retention.ms".into(), "5".into())]);
+        assert_eq!(planned, Command::SetTopicConfig { id, overrides });
+        image.apply(&planned).unwrap();
+        let both = alter_topic_config(&image, "a", &set("segment.ms", "6")).unwrap();
+        assert!(matches!(both, Command::SetTopicConfig { overrides, .. } if overrides.len() == 2));
+        let replaced = alter_topic_config(&image, "a", &Change::Replace(TopicOverrides::new()));
+        assert_eq!(replaced, Ok(Command::SetTopicConfig { id, overrides: TopicOverrides::new() }));
+        assert!(matches!(
+            alter_topic_config(&image, "a", &set("retention.ms", "-2")),
+            Err(MetadataError::InvalidConfig(_))
+        ));
+        assert!(matches!(
+            alter_topic_config(&image, "b", &set("retention.ms", "-2")),
+            Err(MetadataError::InvalidConfig(_))
+        ));
+        assert_eq!(alter_topic_config(&image, "b", &set("retention.ms", "5")), Err(MetadataError::UnknownTopic));
+        assert!(matches!(
+            alter_topic_config(&image, "", &set("retention.ms", "5")),
+            Err(MetadataError::InvalidRequest(_))
+        ));
+        assert!(matches!(
+            alter_topic_config(&image, "a/b", &set("retention.ms", "5")),
+            Err(MetadataError::InvalidTopicName { .. })
+        ));
     }
 
     #[test]

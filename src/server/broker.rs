@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -14,6 +15,7 @@ use super::groups::{self, Groups};
 use super::handlers;
 use super::heartbeat::Work;
 use super::mesh::{Mesh, ShardGone};
+use crate::config::{self, BrokerConfig};
 use crate::coordinator::GroupSettings;
 use crate::disk::Disk;
 use crate::disk::uring::UringDisk;
@@ -38,16 +40,53 @@ pub struct Settings {
     pub default_partitions: i32,
     /// Kafka's `auto.create.topics.enable`.
     pub auto_create_topics: bool,
-    /// Kafka's `message.max.bytes`.
+    /// Kafka's `delete.topic.enable`.
+    pub delete_topics: bool,
+    /// Kafka's `message.max.bytes`: the broker's own batches keep to it; topics have their own limit.
     pub message_bytes_max: usize,
     /// Kafka's `socket.request.max.bytes`.
     pub request_bytes_max: usize,
     /// Kafka's `fetch.max.bytes`.
     pub fetch_bytes_max: usize,
+    /// Kafka's `max.incremental.fetch.session.cache.slots`: the most fetch sessions of the whole broker.
+    pub fetch_sessions_max: usize,
     /// Kafka's `offsets.topic.num.partitions`.
     pub offsets_partitions: i32,
     /// Those of groups and their offsets.
     pub groups: GroupSettings,
+    /// All of the above and the rest, as DescribeConfigs tells it; topics have their defaults from it.
+    pub config: Arc<BrokerConfig>,
+}
+
+impl Settings {
+    /// The settings in a configuration. The advertised address is to be filled in.
+    pub fn new(config: Arc<BrokerConfig>) -> Settings {
+        // The table's bounds keep these within 32 bits.
+        let int = |name| config.int(name) as i32;
+        Settings {
+            node_id: int("node.id"),
+            advertised_host: String::new(),
+            advertised_port: 0,
+            default_partitions: int("num.partitions"),
+            auto_create_topics: config.boolean("auto.create.topics.enable"),
+            delete_topics: config.boolean("delete.topic.enable"),
+            message_bytes_max: config.size("message.max.bytes"),
+            request_bytes_max: config.size("socket.request.max.bytes"),
+            fetch_bytes_max: config.size("fetch.max.bytes"),
+            fetch_sessions_max: config.size("max.incremental.fetch.session.cache.slots"),
+            offsets_partitions: int("offsets.topic.num.partitions"),
+            groups: GroupSettings {
+                session_timeout_min_ms: int("group.min.session.timeout.ms"),
+                session_timeout_max_ms: int("group.max.session.timeout.ms"),
+                initial_rebalance_delay_ms: int("group.initial.rebalance.delay.ms"),
+                size_max: config.size("group.max.size"),
+                offsets_retention_ms: config.int("offsets.retention.minutes") * 60_000,
+                offset_metadata_max: config.size("offset.metadata.max.bytes"),
+                ..GroupSettings::default()
+            },
+            config,
+        }
+    }
 }
 
 /// The partitions that a shard leads. Shared with the engine, which asks for snapshots.
@@ -62,6 +101,8 @@ pub enum Change {
     CreateOffsetsTopic,
     /// The end of a topic.
     DeleteTopic(TopicId),
+    /// Another configuration of a topic, by name.
+    TopicConfig(String, config::topic::Change),
     /// More partitions: topic, new count, brokers of each new one.
     AddPartitions(String, i32, Option<Vec<Vec<i32>>>),
     /// A block of producer ids.
@@ -181,6 +222,7 @@ impl Broker {
             return None;
         }
         let log = self.storage.open_log(id, &directory(&topic.name, id));
+        log.set_segment_bytes(topic.config.segment_bytes);
         let partition = Rc::new(Partition { log, producers: RefCell::default() });
         self.partitions.borrow_mut().insert(id, partition.clone());
         Some(partition)
@@ -248,6 +290,7 @@ impl Broker {
                 None => Ok(plan::create_offsets_topic(random_id(), self.settings.offsets_partitions)),
             },
             Change::DeleteTopic(id) => plan::delete_topic(image.topic_by_id(id).map(|topic| &**topic)),
+            Change::TopicConfig(name, change) => plan::alter_topic_config(&image, &name, &change),
             Change::AddPartitions(name, count, assignment) => {
                 plan::add_partitions(&image, &name, count, assignment.as_deref(), node_id)
             }
@@ -279,10 +322,24 @@ impl Broker {
         if let Some(topic) = deleted {
             groups::load::topic_deleted(self, &topic);
         }
+        if let Command::SetTopicConfig { id, .. } = command {
+            self.configure_partitions(*id);
+        }
         for id in gone {
             self.partitions.borrow_mut().remove(&id);
             if let Err(error) = self.storage.delete_log(id).await {
                 tracing::error!("partition {id} is deleted, its files are not: {error}");
+            }
+        }
+    }
+
+    /// Has this shard's partitions of a topic go by its present configuration.
+    fn configure_partitions(&self, topic_id: TopicId) {
+        let image = self.image.borrow();
+        let Some(topic) = image.topic_by_id(topic_id) else { return };
+        for (id, partition) in self.partitions.borrow().iter() {
+            if id.topic_id == topic_id {
+                partition.log.set_segment_bytes(topic.config.segment_bytes);
             }
         }
     }

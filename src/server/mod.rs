@@ -2,6 +2,7 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
+//! | [`options`] | from the configuration to what is started |
 //! | [`start`] | from a data directory to running shards, and back down again |
 //! | [`listener`] | accepts connections on a thread of its own and deals them to the shards |
 //! | [`connection`] | frames in, responses out, in order |
@@ -20,4 +21,5 @@ pub mod handlers;
 pub mod heartbeat;
 pub mod listener;
 pub mod mesh;
+pub mod options;
 pub mod start;

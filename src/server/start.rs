@@ -358,7 +358,10 @@ async fn recover(options: &Options) -> Result<Found, StartError> {
     let disk = UringDisk::start(&options.data_dir).await.map_err(|error| {
         if error.source.raw_os_error() == Some(libc::EINVAL) { StartError::NoDirectIo(error) } else { error.into() }
     })?;
-    let mut recovered = Recovered { image: MetadataImage::new(options.shards), producers: BTreeMap::new() };
+    let mut recovered = Recovered {
+        image: MetadataImage::with_config(options.shards, options.settings.config.clone()),
+        producers: BTreeMap::new(),
+    };
     let segment_bytes = options.storage.segment_bytes;
     let mut recovery =
         Recovery::open(disk.clone(), &options.data_dir, segment_bytes, options.accept_journal_damage).await?;
@@ -488,7 +491,7 @@ impl Shard {
     async fn start(self, seed: ShardSeed, inbox: Inbox<Broker>, work: Rc<Work>) -> Result<Rc<Broker>, String> {
         let failed = |error: &dyn std::fmt::Display| error.to_string();
         let disk = UringDisk::start(&self.data_dir).await.map_err(|error| failed(&error))?;
-        let mut image = MetadataImage::new(self.shards);
+        let mut image = MetadataImage::with_config(self.shards, self.settings.config.clone());
         for command in self.commands.iter().chain(&self.naming) {
             image.apply(command).map_err(|error| failed(&error))?;
         }
@@ -508,6 +511,9 @@ impl Shard {
         let mut producers = self.producers;
         for (id, directory) in ids {
             let log = storage.open_log(id, &directory);
+            if let Some(topic) = image.topic_by_id(id.topic_id) {
+                log.set_segment_bytes(topic.config.segment_bytes);
+            }
             let producers = RefCell::new(producers.remove(&id).unwrap_or_default());
             partitions.borrow_mut().insert(id, Rc::new(Partition { log, producers }));
         }

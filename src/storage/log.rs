@@ -8,7 +8,7 @@
 //! After a restart the first append begins a new segment, so that no ragged tail is ever read back: the segment before
 //! it is cut to its length when it is next flushed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -96,6 +96,8 @@ pub struct Log<D: Disk> {
     id: PartitionId,
     directory: PathBuf,
     state: RefCell<State<D>>,
+    /// The length at which a segment ends; `None` for the engine's.
+    segment_bytes: Cell<Option<u64>>,
     /// Notified when the durable end moves, and when the log is deleted.
     pub(super) durable_moved: Notify,
 }
@@ -132,7 +134,8 @@ impl<D: Disk> Log<D> {
             appending: false,
             deleted: false,
         };
-        Log { id: seed.id, directory, state: RefCell::new(state), durable_moved: Notify::default() }
+        let segment_bytes = Cell::new(None);
+        Log { id: seed.id, directory, state: RefCell::new(state), segment_bytes, durable_moved: Notify::default() }
     }
 
     /// The partition.
@@ -168,6 +171,16 @@ impl<D: Disk> Log<D> {
     /// Whether the log was deleted.
     pub fn is_deleted(&self) -> bool {
         self.state.borrow().deleted
+    }
+
+    /// The length at which a segment ends, if the log has one of its own, in bytes.
+    pub fn segment_bytes(&self) -> Option<u64> {
+        self.segment_bytes.get()
+    }
+
+    /// Has segments end at this length, in bytes, from the next append on; at most 2 GiB − 1.
+    pub fn set_segment_bytes(&self, bytes: u64) {
+        self.segment_bytes.set(Some(bytes));
     }
 
     /// Waits until the durable end moves, or the log is deleted.

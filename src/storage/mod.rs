@@ -46,7 +46,8 @@ pub struct StorageOptions {
     pub journal: JournalOptions,
     /// What segments hold in memory, in bytes; what is not written yet may exceed it.
     pub cache_bytes: usize,
-    /// The length at which a segment ends (Kafka's `log.segment.bytes`), at most 2 GiB − 1.
+    /// The length at which a segment ends (Kafka's `log.segment.bytes`), at most 2 GiB − 1, unless
+    /// [`Log::set_segment_bytes`] gives the log one of its own.
     pub segment_bytes: u64,
 }
 
@@ -67,8 +68,8 @@ pub enum AppendError {
     /// The disk has no room for segments; appends are taken again when it has. Kafka's `KAFKA_STORAGE_ERROR`.
     #[error("the disk is full: free some space, appends are then taken again by themselves")]
     DiskFull,
-    /// The batch is larger than a journal file. Kafka's `MESSAGE_TOO_LARGE`.
-    #[error("a batch of {0} bytes is larger than a journal file can hold")]
+    /// The batch is larger than a journal file or a segment. Kafka's `MESSAGE_TOO_LARGE`.
+    #[error("a batch of {0} bytes is larger than a journal file or a segment can hold")]
     TooLarge(usize),
     /// The partition was deleted. Kafka's `UNKNOWN_TOPIC_OR_PARTITION`.
     #[error("the partition was deleted")]
@@ -199,11 +200,12 @@ impl<D: Disk> Storage<D> {
         if log.is_deleted() {
             return Err(AppendError::Deleted);
         }
-        if batch.len() > engine.journal.entry_bytes_max() || batch.len() as u64 > engine.options.segment_bytes {
+        let segment_bytes = log.segment_bytes().unwrap_or(engine.options.segment_bytes);
+        if batch.len() > engine.journal.entry_bytes_max() || batch.len() as u64 > segment_bytes {
             return Err(AppendError::TooLarge(batch.len()));
         }
         let base_offset = log.end().offset;
-        let grown = log.append(&batch, header, leader_epoch, engine.options.segment_bytes);
+        let grown = log.append(&batch, header, leader_epoch, segment_bytes);
         let entry = Entry { partition: log.id(), kind: EntryKind::Batch, leader_epoch, base_offset, payload: batch };
         let commit = engine.journal.append(entry, log.clone(), grown.end)?;
         engine.cached_bytes.set(engine.cached_bytes.get() + grown.bytes);

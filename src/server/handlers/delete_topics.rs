@@ -15,6 +15,16 @@ pub(super) async fn handle(broker: Rc<Broker>, version: i16, request: DeleteTopi
         let by_name = |name| DeleteTopicState { name: Some(name), ..Default::default() };
         request.topic_names.into_iter().map(by_name).collect()
     };
+    if !broker.settings.delete_topics {
+        let error_code = if version >= 3 { ErrorCode::TopicDeletionDisabled } else { ErrorCode::InvalidRequest };
+        let refused = wanted.into_iter().map(|topic| DeletableTopicResult {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            error_code,
+            error_message: Some("Topic deletion is disabled.".into()),
+        });
+        return DeleteTopicsResponse { responses: refused.collect(), ..Default::default() };
+    }
     let mut responses = Vec::new();
     for topic in wanted {
         let by_id = topic.name.is_none();

@@ -1,16 +1,19 @@
 //! From a frame to its answer: one file an API.
 
+mod alter_configs;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
 mod delete_topics;
 mod describe_cluster;
+mod describe_configs;
 mod describe_groups;
 mod fetch;
 mod find_coordinator;
 mod groups;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
@@ -58,7 +61,10 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::DeleteTopics,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
     ApiKey::CreatePartitions,
+    ApiKey::IncrementalAlterConfigs,
     ApiKey::DeleteGroups,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
@@ -114,6 +120,11 @@ pub async fn handle(broker: Rc<Broker>, frame: Bytes, client: Rc<Client>) -> Out
         ApiKey::OffsetForLeaderEpoch => {
             with(&header, body, |request| offset_for_leader_epoch::handle(broker, request)).await
         }
+        ApiKey::DescribeConfigs => with(&header, body, |request| describe_configs::handle(broker, request)).await,
+        ApiKey::AlterConfigs => with(&header, body, |request| alter_configs::handle(broker, request)).await,
+        ApiKey::IncrementalAlterConfigs => {
+            with(&header, body, |request| incremental_alter_configs::handle(broker, request)).await
+        }
         ApiKey::CreatePartitions => with(&header, body, |request| create_partitions::handle(broker, request)).await,
         ApiKey::DescribeCluster => with(&header, body, |request| describe_cluster::handle(broker, request)).await,
         other => Outcome::Close(format!("{other} is not served")),
@@ -155,6 +166,7 @@ fn change_error(error: &ChangeError) -> (ErrorCode, Option<KafkaString>) {
             MetadataError::InvalidPartitions(_) => ErrorCode::InvalidPartitions,
             MetadataError::InvalidReplicationFactor(_) => ErrorCode::InvalidReplicationFactor,
             MetadataError::InvalidReplicaAssignment(_) => ErrorCode::InvalidReplicaAssignment,
+            MetadataError::InvalidConfig(_) => ErrorCode::InvalidConfig,
             MetadataError::InvalidRequest(_) => ErrorCode::InvalidRequest,
             MetadataError::InternalTopic(_) => ErrorCode::TopicAuthorizationFailed,
         },

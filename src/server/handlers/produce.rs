@@ -17,7 +17,7 @@ use crate::protocol::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
 use crate::protocol::{ErrorCode, RequestHeader, decode_request};
-use crate::record::{ProduceError, ProduceRules, ProducedBatch, TimestampType, check_compressed, validate_produced};
+use crate::record::{ProduceError, ProducedBatch, TimestampType, check_compressed, validate_produced};
 use crate::server::broker::Broker;
 use crate::server::connection::Outcome;
 use crate::storage::AppendError;
@@ -148,20 +148,13 @@ fn sort_by_shard(
 ) -> BTreeMap<ShardId, Vec<Batch>> {
     let mut by_shard: BTreeMap<ShardId, Vec<Batch>> = BTreeMap::new();
     let by_id = version >= FIRST_VERSION_WITH_TOPIC_IDS;
-    let rules = ProduceRules {
-        max_message_bytes: broker.settings.message_bytes_max,
-        timestamp_type: TimestampType::CreateTime,
-        timestamp_before_max_ms: i64::MAX,
-        timestamp_after_max_ms: 3_600_000,
-        keys_required: false,
-    };
     let mut at = 0;
     for topic in &request.topic_data {
         let found = super::find_topic(broker, &topic.name, topic.topic_id, by_id);
         for partition in &topic.partition_data {
             let judged = match &found {
                 Err(code) => Err(Produced::refused(*code, None)),
-                Ok(found) => judge(broker, found, request.acks, partition.index, partition.records.as_ref(), &rules),
+                Ok(found) => judge(broker, found, request.acks, partition.index, partition.records.as_ref()),
             };
             match judged {
                 Ok((id, owner, batch)) => by_shard.entry(owner).or_default().push(Batch { at, id, batch }),
@@ -179,7 +172,6 @@ fn judge(
     acks: i16,
     index: i32,
     records: Option<&Bytes>,
-    rules: &ProduceRules,
 ) -> Result<(PartitionId, ShardId, ProducedBatch), Produced> {
     if !(-1..=1).contains(&acks) {
         return Err(Produced::refused(ErrorCode::InvalidRequiredAcks, None));
@@ -189,6 +181,10 @@ fn judge(
     }
     let (id, owner) =
         topic.partition(index).ok_or_else(|| Produced::refused(ErrorCode::UnknownTopicOrPartition, None))?;
+    if acks == -1 && topic.config.min_insync_replicas > 1 {
+        return Err(Produced::refused(ErrorCode::NotEnoughReplicas, Some(too_few_replicas(topic))));
+    }
+    let rules = &topic.config.produce;
     let now_ms = broker.storage.disk().wall_clock_ms();
     let none = Bytes::new();
     let mut batch = validate_produced(records.unwrap_or(&none), rules, now_ms).map_err(|error| invalid(&error))?;
@@ -196,6 +192,10 @@ fn judge(
         batch = check_compressed(&batch, rules, now_ms).map_err(|error| invalid(&error))?;
     }
     Ok((id, owner, batch))
+}
+
+fn too_few_replicas(topic: &Topic) -> String {
+    format!("1 replica is in sync, min.insync.replicas of the topic is {}", topic.config.min_insync_replicas)
 }
 
 fn invalid(error: &ProduceError) -> Produced {
@@ -215,10 +215,12 @@ async fn append(broker: Rc<Broker>, batches: Vec<Batch>, wait: bool) -> Vec<(usi
                 .map(|accepted| (accepted, partition.log.start()))
                 .map_err(|error| refused(&error)),
         };
-        appended.push((at, result));
+        // The batch has the broker's own time by now, if the topic wants that.
+        let log_append_time = batch.header.timestamp_type() == TimestampType::LogAppendTime;
+        appended.push((at, result, log_append_time.then_some(batch.header.max_timestamp)));
     }
     let mut produced = Vec::with_capacity(appended.len());
-    for (at, result) in appended {
+    for (at, result, mut log_append_time) in appended {
         let result = match result {
             Err(refused) => refused,
             Ok((accepted, log_start_offset)) => {
@@ -227,10 +229,18 @@ async fn append(broker: Rc<Broker>, batches: Vec<Batch>, wait: bool) -> Vec<(usi
                         let durable = if wait { appended.commit.durable().await } else { Ok(()) };
                         (appended.base_offset, durable)
                     }
-                    Accepted::Duplicate(batch) => (batch.base_offset, broker.storage.all_durable().await),
+                    Accepted::Duplicate(batch) => {
+                        log_append_time = log_append_time.map(|_| batch.timestamp);
+                        (batch.base_offset, broker.storage.all_durable().await)
+                    }
                 };
                 match durable {
-                    Ok(()) => Produced { base_offset, log_start_offset, ..Produced::refused(ErrorCode::None, None) },
+                    Ok(()) => Produced {
+                        base_offset,
+                        log_start_offset,
+                        log_append_time_ms: log_append_time.unwrap_or(-1),
+                        ..Produced::refused(ErrorCode::None, None)
+                    },
                     Err(fenced) => Produced::refused(ErrorCode::KafkaStorageError, Some(fenced.to_string())),
                 }
             }
