@@ -108,6 +108,8 @@ pub struct Broker {
 struct Own {
     child: Option<Child>,
     data_dir: PathBuf,
+    /// The file that `--config` names, if any.
+    config: Option<PathBuf>,
     _home: TempDir,
     _slot: Slot,
 }
@@ -132,11 +134,25 @@ impl Broker {
         Some(Broker::start_fresh())
     }
 
+    /// [`Broker::start_own`], with this text as its configuration file.
+    pub fn start_configured(config: &str) -> Option<Broker> {
+        std::env::var_os("CORELOG_TEST_BOOTSTRAP").is_none().then(|| Broker::start_with(Some(config)))
+    }
+
     fn start_fresh() -> Broker {
+        Broker::start_with(None)
+    }
+
+    fn start_with(config: Option<&str>) -> Broker {
         let slot = Slot::take();
         let home = private_dir();
         let data_dir = home.path().join("data");
-        let own = Own { child: None, data_dir, _home: home, _slot: slot };
+        let config = config.map(|text| {
+            let path = home.path().join("corelog.toml");
+            std::fs::write(&path, text).expect("write a config");
+            path
+        });
+        let own = Own { child: None, data_dir, config, _home: home, _slot: slot };
         let mut broker = Broker { bootstrap: "127.0.0.1:0".to_owned(), log: Log::default(), own: Some(own) };
         broker.restart();
         broker
@@ -169,7 +185,10 @@ impl Broker {
         let own = self.own_mut();
         assert!(own.child.is_none(), "a broker is restarted when it has ended");
         let seen = log.lines().len();
-        let args = ["--data-dir", path_str(&own.data_dir), "--listen", &listen, "--shards", "2"];
+        let mut args = vec!["--data-dir", path_str(&own.data_dir), "--listen", &listen, "--shards", "2"];
+        if let Some(config) = &own.config {
+            args.extend(["--config", path_str(config)]);
+        }
         let mut child = serve(&args).spawn().expect("start the broker");
         log.follow(&mut child);
         own.child = Some(child);

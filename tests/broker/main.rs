@@ -15,6 +15,7 @@
 //! | `group_requests` | the group APIs request by request |
 //! | `groups` | consumer groups share partitions, and keep their offsets |
 //! | `topics` | topics are created, widened, described, deleted, and refused |
+//! | `configs` | the configuration of topics and of the broker: described, altered, refused, and acted on |
 //! | `offsets` | watermarks, offsets by time, seeks, and offsets out of range |
 //! | `hostile` | bytes that are no Kafka request harm nothing but their own connection |
 //! | `startup` | the command line says what is wrong in a line, and a signal ends it cleanly |
@@ -26,6 +27,7 @@
 )]
 
 mod client;
+mod configs;
 mod corpus;
 mod delivery;
 mod group_requests;

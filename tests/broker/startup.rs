@@ -90,7 +90,6 @@ fn a_data_directory_that_is_a_file_is_refused() {
 }
 
 #[test]
-#[ignore = "needs the configuration file, which is not there yet"]
 fn an_unknown_config_key_is_refused_with_its_line() {
     if !may_start() {
         return;
@@ -108,7 +107,6 @@ fn an_unknown_config_key_is_refused_with_its_line() {
 }
 
 #[test]
-#[ignore = "needs the configuration file, which is not there yet"]
 fn a_config_file_that_is_missing_is_refused() {
     if !may_start() {
         return;
@@ -118,6 +116,46 @@ fn a_config_file_that_is_missing_is_refused() {
     let args =
         ["--data-dir", path_str(&data_dir), "--listen", "127.0.0.1:0", "--shards", "2", "--config", path_str(&file)];
     assert_refused(&serve_to_its_end(&args), &[path_str(&file)]);
+}
+
+#[test]
+fn a_mistake_in_the_config_file_is_told_in_one_line() {
+    if !may_start() {
+        return;
+    }
+    let home = private_dir();
+    let (data_dir, file) = (home.path().join("data"), home.path().join("corelog.toml"));
+    for (text, line, words) in [
+        ("num.partitions = 0", 1, &["num.partitions", "from 1 to 10000"][..]),
+        ("\nnum.partitions = \"3\"", 2, &["num.partitions", "whole number"]),
+        ("node.id = 1\n[num]\npartitions = true", 3, &["num.partitions", "whole number"]),
+        ("num.partitions = 1\n\"num.partitions\" = 1", 2, &["num.partitions", "twice"]),
+        ("node.id = 1\nzookeeper.connect = \"a:1\"", 2, &["zookeeper.connect", "unknown key"]),
+        ("node.id = 1\nnum.partitions 3", 2, &[]),
+        ("message.max.bytes = 67104689", 1, &["message.max.bytes", "journal file", "67104688"]),
+        ("node.id = 1\ncorelog.journal.file.bytes = 1048576", 2, &["message.max.bytes", "journal file"]),
+        ("corelog.journal.file.bytes = 5000000", 1, &["multiple of 4096"]),
+        ("default.replication.factor = 3", 1, &["from 1 to 1"]),
+        ("compression.type = \"zstd\"", 1, &["compression.type", "'producer'"]),
+        ("listeners = \"SSL://127.0.0.1:0\"", 1, &["listeners", "PLAINTEXT://HOST:PORT"]),
+    ] {
+        std::fs::write(&file, text).expect("write a config");
+        let args = ["--data-dir", path_str(&data_dir), "--shards", "2", "--config", path_str(&file)];
+        let ended = serve_to_its_end(&args);
+        assert_refused(&ended, &[&format!("{}:{line}: ", path_str(&file))]);
+        assert_refused(&ended, words);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    }
+    assert!(!data_dir.exists(), "a broker that does not start makes nothing");
+}
+
+#[test]
+fn the_command_line_comes_before_the_config_file() {
+    // The harness gives --data-dir, --listen and --shards as flags; without the first the broker would not start.
+    let config = "log.dirs = \"/proc/no/such/place\"\nlisteners = \"PLAINTEXT://127.0.0.1:1\"\nnode.id = 7\n";
+    let Some(broker) = Broker::start_configured(config) else { return };
+    assert!(!broker.bootstrap().ends_with(":1"));
+    assert!(broker.data_dir().join("lock").exists());
 }
 
 #[test]

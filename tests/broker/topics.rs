@@ -79,7 +79,6 @@ fn a_topic_is_created_listed_widened_and_deleted() {
 }
 
 #[test]
-#[ignore = "needs topic configuration, which is not there yet"]
 fn topics_and_configs_survive_restarts() {
     let Some(mut broker) = Broker::start_own() else { return };
     let (kept, widened, deleted) = (unique("kept"), unique("widened"), unique("deleted"));
@@ -122,7 +121,6 @@ fn a_deleted_topics_records_do_not_come_back() {
 }
 
 #[test]
-#[ignore = "needs topic configuration, which is not there yet"]
 fn what_cannot_be_created_is_refused_with_kafkas_error() {
     let broker = Broker::start();
     let create = |name: &str, partitions, configs: &[(&str, &str)]| {
@@ -165,7 +163,6 @@ fn create_topics_can_ask_without_doing() {
 }
 
 #[test]
-#[ignore = "needs topic configuration, which is not there yet"]
 fn an_unknown_topic_is_an_error_for_each_request() {
     let broker = Broker::start();
     let topic = unique("unknown");
@@ -208,7 +205,6 @@ fn a_topic_is_created_when_a_producer_first_names_it() {
 }
 
 #[test]
-#[ignore = "needs topic configuration, which is not there yet"]
 fn topic_configs_tell_their_value_and_where_it_comes_from() {
     let broker = Broker::start();
     let topic = unique("configured");
@@ -236,7 +232,6 @@ fn topic_configs_tell_their_value_and_where_it_comes_from() {
 }
 
 #[test]
-#[ignore = "needs topic configuration, which is not there yet"]
 fn altered_topic_configs_hold_at_once() {
     let broker = Broker::start();
     let topic = unique("altered");
@@ -263,7 +258,6 @@ fn altered_topic_configs_hold_at_once() {
 }
 
 #[test]
-#[ignore = "needs topic configuration, which is not there yet"]
 fn the_broker_describes_itself() {
     let broker = Broker::start();
     let client: rdkafka::consumer::BaseConsumer = config(broker.bootstrap()).create().expect("a client");

@@ -4,6 +4,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
+use bytes::Bytes;
+use kafka_protocol::messages::ResponseHeader;
+use kafka_protocol::protocol::{Decodable, HeaderVersion, Request};
+
 use crate::harness::{DEADLINE, wait_for};
 
 /// ApiVersions' number.
@@ -74,6 +78,21 @@ impl Wire {
             Ok(count) => count > 0,
             Err(error) => !closed(error.kind()),
         }
+    }
+
+    /// Sends a request and returns its response, both by the codec of the `kafka-protocol` crate.
+    pub fn call<R: Request>(&mut self, version: i16, body: &R) -> R::Response {
+        let mut bytes = Vec::new();
+        body.encode(&mut bytes, version).expect("the request can be encoded");
+        let flexible = R::header_version(version) == 2;
+        let to_frame = if flexible { flexible_request } else { request };
+        self.send(&to_frame(R::KEY, version, 5, &bytes));
+        let mut response = Bytes::from(self.receive());
+        let header = ResponseHeader::decode(&mut response, R::Response::header_version(version)).expect("a header");
+        assert_eq!(header.correlation_id, 5);
+        let decoded = R::Response::decode(&mut response, version).expect("a response of this version");
+        assert!(response.is_empty(), "{} bytes follow the response", response.len());
+        decoded
     }
 
     /// Asks for the API versions, the one request that every Kafka connection begins with, and checks the answer.
