@@ -78,7 +78,8 @@ fn run(serve: Serve) -> anyhow::Result<()> {
     let (data_dir, shards) = (options.data_dir.clone(), options.shards);
     // Before the shards start: a signal that comes meanwhile must not be lost.
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).context("signals cannot be handled")?;
-    let running = start(options)?;
+    // As text: what a StartError says holds its causes already, and `{:#}` would say them again.
+    let running = start(options).map_err(anyhow::Error::msg)?;
     tracing::info!("corelog serving on {} with {shards} shards, data in {}", running.address, data_dir.display());
     let signal = signals.forever().next();
     tracing::info!("stopping on {}", if signal == Some(SIGTERM) { "SIGTERM" } else { "SIGINT" });

@@ -1,7 +1,7 @@
 //! Starts, kills and restarts the broker's process, and waits for things with a deadline.
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -262,7 +262,23 @@ pub struct Ended {
 
 /// Runs `corelog serve` with these arguments and waits for its end, which must come by itself.
 pub fn serve_to_its_end(args: &[&str]) -> Ended {
-    let mut child = serve(args).spawn().expect("start the broker");
+    ended(args, serve(args).spawn().expect("start the broker"))
+}
+
+/// [`serve_to_its_end`] in a process that `prepare` has changed; its error when it could not.
+///
+/// `prepare` runs between fork and exec: it may make system calls, and may neither allocate nor lock.
+pub fn serve_to_its_end_after(
+    args: &[&str],
+    prepare: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,
+) -> std::io::Result<Ended> {
+    let mut command = serve(args);
+    // SAFETY: this function's doc hands the condition on to its callers.
+    unsafe { command.pre_exec(prepare) };
+    Ok(ended(args, command.spawn()?))
+}
+
+fn ended(args: &[&str], mut child: Child) -> Ended {
     let log = Log::default();
     log.follow(&mut child);
     let end = Instant::now() + START_DEADLINE;

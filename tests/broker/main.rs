@@ -19,6 +19,7 @@
 //! | `offsets` | watermarks, offsets by time, seeks, and offsets out of range |
 //! | `hostile` | bytes that are no Kafka request harm nothing but their own connection |
 //! | `startup` | the command line says what is wrong in a line, and a signal ends it cleanly |
+//! | `lacking` | so it does on a machine that lacks what the broker needs |
 
 #![allow(
     clippy::disallowed_methods,
@@ -34,6 +35,7 @@ mod group_requests;
 mod groups;
 mod harness;
 mod hostile;
+mod lacking;
 mod offsets;
 mod real_input;
 mod startup;

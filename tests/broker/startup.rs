@@ -7,7 +7,7 @@ use crate::harness::{Broker, Ended, path_str, private_dir, serve_to_its_end, uni
 use crate::wire::Wire;
 
 /// Holds a refusal to an exit code that is an error, and to a last line that names the cause, without a panic's noise.
-fn assert_refused(ended: &Ended, cause: &[&str]) {
+pub fn assert_refused(ended: &Ended, cause: &[&str]) {
     let Ended { status, stderr } = ended;
     let code = status.code().expect("serve_to_its_end() has ruled out signals");
     assert!(code != 0 && code != 101, "exit code {code} for:\n{stderr}");
@@ -27,7 +27,7 @@ fn assert_refused_arguments(ended: &Ended, cause: &str) {
 }
 
 /// Whether this run may start brokers at all; tests that need one that runs learn it from [`Broker::start_own`].
-fn may_start() -> bool {
+pub fn may_start() -> bool {
     std::env::var_os("CORELOG_TEST_BOOTSTRAP").is_none()
 }
 
