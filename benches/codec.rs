@@ -118,7 +118,7 @@ fn fetch(c: &mut Criterion) {
             last_stable_offset: 1_000_000,
             log_start_offset: 0,
             aborted_transactions: None,
-            records: Some(batch(records, value_bytes)),
+            records: Some(batch(records, value_bytes).into()),
             ..Default::default()
         };
         let topic =

@@ -315,8 +315,8 @@ pub static TOPIC_KEYS: &[Key] = &[
     Key::topic("min.compaction.lag.ms", Long, "0", NOT_NEGATIVE, &[same("log.cleaner.min.compaction.lag.ms")],
         "How long a record of a compacted topic stays uncompacted at least, in milliseconds.").without_effect(),
     Key::topic("min.insync.replicas", Int, "1", INT_COUNT, &[same("min.insync.replicas")],
-        "How many replicas must be in sync for a produce request with acks -1 (all). There is one replica of each \
-         partition: with more than 1, such requests are refused with NOT_ENOUGH_REPLICAS."),
+        "How many replicas must be in sync for a produce request with acks -1 (all), but never more than a partition \
+         has (KIP-966): with one replica of each, one.").without_effect(),
     Key::topic("preallocate", Boolean, "false", Allowed::All, &[same("log.preallocate")],
         "Whether a new segment's file gets its full length at once.").without_effect(),
     Key::topic("retention.bytes", Long, "-1", Allowed::All, &[same("log.retention.bytes")],

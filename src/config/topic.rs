@@ -45,8 +45,6 @@ pub struct TopicConfig {
     /// What produced batches are held against: `max.message.bytes`, `message.timestamp.type`,
     /// `message.timestamp.before.max.ms`, `message.timestamp.after.max.ms`, `cleanup.policy`.
     pub produce: ProduceRules,
-    /// `min.insync.replicas`, at least 1.
-    pub min_insync_replicas: i32,
     /// `segment.bytes`, at least 1 MiB.
     pub segment_bytes: u64,
 }
@@ -91,7 +89,6 @@ impl TopicConfig {
                 timestamp_after_max_ms: int("message.timestamp.after.max.ms"),
                 keys_required: compact,
             },
-            min_insync_replicas: int("min.insync.replicas") as i32,
             segment_bytes: int("segment.bytes") as u64,
         })
     }
@@ -204,7 +201,7 @@ mod tests {
             timestamp_after_max_ms: 3_600_000,
             keys_required: false,
         };
-        assert_eq!(config, TopicConfig { produce, min_insync_replicas: 1, segment_bytes: 1 << 30 });
+        assert_eq!(config, TopicConfig { produce, segment_bytes: 1 << 30 });
     }
 
     #[test]
@@ -216,7 +213,6 @@ mod tests {
             ("log.message.timestamp.before.max.ms", "7"),
             ("log.message.timestamp.after.max.ms", "8"),
             ("log.cleanup.policy", "compact"),
-            ("min.insync.replicas", "3"),
             ("log.segment.bytes", "1048576"),
         ] {
             broker.set(key, value, Origin::Flag("--test")).unwrap();
@@ -229,7 +225,6 @@ mod tests {
                 timestamp_after_max_ms: 8,
                 keys_required: true,
             },
-            min_insync_replicas: 3,
             segment_bytes: 1 << 20,
         };
         assert_eq!(TopicConfig::resolve(&broker, &Overrides::new()), Ok(expected.clone()));
@@ -237,7 +232,6 @@ mod tests {
             ("max.message.bytes", "1000"),
             ("message.timestamp.type", "CreateTime"),
             ("cleanup.policy", ""),
-            ("min.insync.replicas", "1"),
         ]);
         let expected = TopicConfig {
             produce: ProduceRules {
@@ -246,7 +240,6 @@ mod tests {
                 keys_required: false,
                 ..expected.produce
             },
-            min_insync_replicas: 1,
             ..expected
         };
         assert_eq!(TopicConfig::resolve(&broker, &own), Ok(expected));

@@ -176,7 +176,7 @@ impl Broker {
         partitions: Partitions,
         work: Rc<Work>,
     ) -> Broker {
-        let fetch_sessions = RefCell::new(FetchSessions::new(mesh.shard(), mesh.shards()));
+        let fetch_sessions = RefCell::new(FetchSessions::new(mesh.shard(), mesh.shards(), settings.fetch_sessions_max));
         Broker {
             settings,
             fetch_sessions,

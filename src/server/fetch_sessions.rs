@@ -6,7 +6,7 @@
 //! connections. A client that reconnects may come to another shard, which does not know the session; the client is told
 //! so, and begins a new one, as after a restart.
 //!
-//! What bounds memory: [`SLOTS_MAX`] sessions over all shards, and [`PARTITIONS_MAX`] partitions in a shard's sessions.
+//! What bounds memory: `max.incremental.fetch.session.cache.slots` over all shards, and [`PARTITIONS_MAX`] partitions in a shard's sessions.
 //! When there is no room, the session that was used longest ago goes, if it was idle for [`EVICTION_IDLE`]; else the
 //! client is served without a session.
 
@@ -17,8 +17,6 @@ use crate::protocol::messages::fetch::{FetchPartition, FetchRequest};
 use crate::protocol::{ErrorCode, KafkaString};
 use crate::vocabulary::{LeaderEpoch, Offset, PartitionIndex, ShardId, TopicId};
 
-/// How many sessions all shards have together (Kafka's `max.incremental.fetch.session.cache.slots`).
-pub const SLOTS_MAX: usize = 1_000;
 /// How many partitions the sessions of one shard may have together.
 pub const PARTITIONS_MAX: usize = 1 << 20;
 /// A session that was used more recently is not evicted (Kafka's `min.incremental.fetch.session.eviction.ms`).
@@ -101,14 +99,18 @@ struct Session {
 pub struct FetchSessions {
     shard: ShardId,
     shards: usize,
+    /// The most sessions of this shard.
+    slots: usize,
     sessions: HashMap<i32, Session>,
     partitions: usize,
 }
 
 impl FetchSessions {
-    /// No sessions yet, on one of `shards` shards.
-    pub fn new(shard: ShardId, shards: usize) -> FetchSessions {
-        FetchSessions { shard, shards, sessions: HashMap::new(), partitions: 0 }
+    /// No sessions yet, on one of `shards` shards, which may have `sessions_max` together (Kafka's
+    /// `max.incremental.fetch.session.cache.slots`).
+    pub fn new(shard: ShardId, shards: usize, sessions_max: usize) -> FetchSessions {
+        let slots = sessions_max.div_ceil(shards);
+        FetchSessions { shard, shards, slots, sessions: HashMap::new(), partitions: 0 }
     }
 
     /// Takes a request in: `by_id` when it names topics by id, at time `now`, with `random` for a new session's id.
@@ -211,8 +213,7 @@ impl FetchSessions {
     }
 
     fn add(&mut self, wanted: &[Wanted], by_id: bool, now: Duration, mut random: impl FnMut() -> i32) -> i32 {
-        let slots = SLOTS_MAX.div_ceil(self.shards);
-        while self.sessions.len() >= slots || self.partitions + wanted.len() > PARTITIONS_MAX {
+        while self.sessions.len() >= self.slots || self.partitions + wanted.len() > PARTITIONS_MAX {
             let oldest = self.sessions.iter().min_by_key(|(id, session)| (session.used, **id));
             match oldest.map(|(id, session)| (*id, session.used)) {
                 Some((id, used)) if now.saturating_sub(used) >= EVICTION_IDLE => self.remove(id),
@@ -297,11 +298,12 @@ mod tests {
     use super::*;
     use crate::protocol::messages::fetch::{FetchTopic, ForgottenTopic};
 
+    const SLOTS: usize = 50;
     const NOW: Duration = Duration::from_secs(1_000);
     const QUIET: Told = Told { failed: false, bytes: 0, high_watermark: 10, log_start_offset: 0 };
 
     fn sessions() -> FetchSessions {
-        FetchSessions::new(ShardId(1), 2)
+        FetchSessions::new(ShardId(1), 2, 2 * SLOTS)
     }
 
     fn counter() -> impl FnMut() -> i32 {
@@ -415,7 +417,7 @@ mod tests {
     fn only_sessions_that_have_been_idle_give_way() {
         let mut sessions = sessions();
         let mut random = counter();
-        let slots = SLOTS_MAX / 2;
+        let slots = SLOTS;
         let mut ids = Vec::new();
         for _ in 0..slots {
             ids.push(sessions.begin(&request(0, 0, &[(0, 0)]), false, NOW, &mut random).unwrap().session_id);

@@ -28,6 +28,13 @@ pub fn options(config: BrokerConfig) -> Result<Options, ConfigError> {
     let listen = resolve(&listener.host, listener.port)
         .map_err(|error| conflict("listeners", format!("{listener}: the host is not known: {error}")))?;
     let advertised = config.listener("advertised.listeners").map(|listener| (listener.host, listener.port));
+    if advertised.is_none() && listen.ip().is_unspecified() {
+        let reason = format!(
+            "{listener}: clients cannot connect to {}, say where they can with --advertised HOST:PORT",
+            listen.ip()
+        );
+        return Err(conflict("listeners", reason));
+    }
     Ok(Options {
         data_dir: PathBuf::from(config.single("log.dirs").expect("the table has a default")),
         listen,
@@ -81,12 +88,12 @@ mod tests {
         assert_eq!(settings("fetch.max.bytes", "2000").fetch_bytes_max, 2000);
         assert_eq!(settings("max.incremental.fetch.session.cache.slots", "7").fetch_sessions_max, 7);
         assert_eq!(settings("offsets.topic.num.partitions", "7").offsets_partitions, 7);
-        assert_eq!(settings("offset.metadata.max.bytes", "7").offset_metadata_bytes_max, 7);
-        assert_eq!(settings("offsets.retention.minutes", "2").offsets_retention_ms, 120_000);
-        assert_eq!(settings("group.initial.rebalance.delay.ms", "7").group_initial_rebalance_delay_ms, 7);
-        assert_eq!(settings("group.min.session.timeout.ms", "7").group_min_session_timeout_ms, 7);
-        assert_eq!(settings("group.max.session.timeout.ms", "7000").group_max_session_timeout_ms, 7000);
-        assert_eq!(settings("group.max.size", "7").group_members_max, 7);
+        assert_eq!(settings("offset.metadata.max.bytes", "7").groups.offset_metadata_max, 7);
+        assert_eq!(settings("offsets.retention.minutes", "2").groups.offsets_retention_ms, 120_000);
+        assert_eq!(settings("group.initial.rebalance.delay.ms", "7").groups.initial_rebalance_delay_ms, 7);
+        assert_eq!(settings("group.min.session.timeout.ms", "7").groups.session_timeout_min_ms, 7);
+        assert_eq!(settings("group.max.session.timeout.ms", "7000").groups.session_timeout_max_ms, 7000);
+        assert_eq!(settings("group.max.size", "7").groups.size_max, 7);
     }
 
     #[test]
@@ -95,6 +102,8 @@ mod tests {
         assert!(error.starts_with("c.toml:2: corelog.shards: 1024 shards on "), "{error}");
         let error = with("listeners", "PLAINTEXT://no.such.host.invalid:1").unwrap_err();
         assert!(error.starts_with("c.toml:2: listeners: PLAINTEXT://no.such.host.invalid:1: "), "{error}");
+        let error = with("listeners", "PLAINTEXT://0.0.0.0:1").unwrap_err();
+        assert!(error.ends_with("say where they can with --advertised HOST:PORT"), "{error}");
         let error = with("message.max.bytes", "100000000").unwrap_err();
         assert!(error.starts_with("c.toml:2: message.max.bytes: "), "{error}");
     }

@@ -45,7 +45,6 @@ const SUBTRACT: i8 = 3;
 const UNKNOWN_TOPIC: i16 = 3;
 const MESSAGE_TOO_LARGE: i16 = 10;
 const INVALID_TOPIC: i16 = 17;
-const NOT_ENOUGH_REPLICAS: i16 = 19;
 const INVALID_TIMESTAMP: i16 = 32;
 const INVALID_PARTITIONS: i16 = 37;
 const INVALID_CONFIG: i16 = 40;
@@ -449,10 +448,7 @@ fn a_topics_rules_hold_for_what_is_produced() {
     assert_eq!(code(&compacted, -1, Some(b"key"), now), 0);
 
     let replicated = create_ok(&mut admin, "replicated", &[("min.insync.replicas", "2")]);
-    assert_eq!(code(&replicated, -1, None, now), NOT_ENOUGH_REPLICAS);
-    assert_eq!(code(&replicated, 1, None, now), 0, "acks 1 asks for the leader only");
-    assert_eq!(alter(&mut admin, TOPIC, &replicated, &[("min.insync.replicas", DELETE, None)], false), 0);
-    assert_eq!(code(&replicated, -1, None, now), 0);
+    assert_eq!(code(&replicated, -1, None, now), 0, "never more than a partition has replicas (KIP-966)");
 }
 
 #[test]
@@ -517,7 +513,6 @@ delete.topic.enable = false
 auto.create.topics.enable = false
 message.max.bytes = 500
 socket.request.max.bytes = 100000
-min.insync.replicas = 2
 ";
     let Some(broker) = Broker::start_configured(config) else { return };
     let mut wire = Wire::connect(broker.bootstrap());
@@ -534,8 +529,6 @@ min.insync.replicas = 2
     let created = wire.call(7, &CreateTopicsRequest::default().with_topics(vec![new])).topics.remove(0);
     assert_eq!((created.error_code, created.num_partitions), (0, 3));
     assert_eq!(produce_one(&mut wire, &topic, 1, None, &[b'x'; 500], now_ms()).error_code, MESSAGE_TOO_LARGE);
-    assert_eq!(produce_one(&mut wire, &topic, -1, None, b"x", now_ms()).error_code, NOT_ENOUGH_REPLICAS);
-    assert_eq!(alter(&mut wire, TOPIC, &topic, &[("min.insync.replicas", SET, Some("1"))], false), 0);
     assert_eq!(produce_one(&mut wire, &topic, -1, None, b"x", now_ms()).error_code, 0);
 
     let names = vec![TopicName(text(&topic))];

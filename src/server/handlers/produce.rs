@@ -181,9 +181,6 @@ fn judge(
     }
     let (id, owner) =
         topic.partition(index).ok_or_else(|| Produced::refused(ErrorCode::UnknownTopicOrPartition, None))?;
-    if acks == -1 && topic.config.min_insync_replicas > 1 {
-        return Err(Produced::refused(ErrorCode::NotEnoughReplicas, Some(too_few_replicas(topic))));
-    }
     let rules = &topic.config.produce;
     let now_ms = broker.storage.disk().wall_clock_ms();
     let none = Bytes::new();
@@ -192,10 +189,6 @@ fn judge(
         batch = check_compressed(&batch, rules, now_ms).map_err(|error| invalid(&error))?;
     }
     Ok((id, owner, batch))
-}
-
-fn too_few_replicas(topic: &Topic) -> String {
-    format!("1 replica is in sync, min.insync.replicas of the topic is {}", topic.config.min_insync_replicas)
 }
 
 fn invalid(error: &ProduceError) -> Produced {
