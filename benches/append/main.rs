@@ -22,7 +22,7 @@ use corelog::storage::recovery::{ShardSeed, journal_directory};
 use corelog::storage::{Storage, StorageOptions};
 use corelog::vocabulary::{PartitionId, ShardId, TopicId};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, Task};
 
 use null_disk::NullDisk;
 
@@ -56,6 +56,7 @@ fn batch(bytes: usize) -> Bytes {
 /// An engine with logs that wait for appends.
 struct Engine<D: Disk> {
     storage: Storage<D>,
+    loops: Vec<Task<()>>,
     logs: Vec<Rc<Log<D>>>,
     batch: Bytes,
     header: BatchHeader,
@@ -70,16 +71,14 @@ impl<D: Disk> Engine<D> {
         let snapshots = Rc::new(|_| Bytes::new());
         let (storage, loops) =
             Storage::start(disk, data_dir, StorageOptions::default(), seed, snapshots).await.expect("the engine");
-        for future in loops {
-            glommio::spawn_local(future).detach();
-        }
+        let loops = loops.into_iter().map(glommio::spawn_local).collect();
         let mut logs = Vec::new();
         for index in 0..partitions {
             let id = PartitionId { topic_id: TopicId([7; 16]), index: index as i32 };
             logs.push(storage.open_log(id, Path::new(&format!("topics/{index}"))));
         }
         let header = BatchHeader::parse(&batch).expect("a whole batch");
-        Engine { storage, logs, batch, header, next: 0 }
+        Engine { storage, loops, logs, batch, header, next: 0 }
     }
 
     /// Appends a batch to each of the next `count` partitions, and waits until all are durable; `rounds` times.
@@ -99,6 +98,14 @@ impl<D: Disk> Engine<D> {
         }
         start.elapsed()
     }
+
+    /// Stops the engine and closes its files, which glommio allows on its executor only.
+    async fn stop(self) {
+        self.storage.shutdown().await.expect("a clean stop");
+        for task in self.loops {
+            task.await;
+        }
+    }
 }
 
 fn measure<D: Disk>(c: &mut Criterion, name: &str, disk: impl AsyncFn(&Path) -> D) {
@@ -115,7 +122,7 @@ fn measure<D: Disk>(c: &mut Criterion, name: &str, disk: impl AsyncFn(&Path) -> 
             group.throughput(Throughput::Bytes((batch.len() * count) as u64));
             let id = BenchmarkId::new(size, format!("{partitions} partitions, {count} at once"));
             group.bench_function(id, |b| b.iter_custom(|rounds| executor.run(engine.append(rounds, count))));
-            executor.run(engine.storage.shutdown()).expect("a clean stop");
+            executor.run(engine.stop());
         }
     }
     group.finish();

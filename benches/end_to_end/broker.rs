@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -170,6 +171,14 @@ fn spawn(kind: BrokerKind, jars: &Path, data_dir: &Path, address: SocketAddr) ->
         BrokerKind::Kafka | BrokerKind::KafkaDurable => kafka::command(jars, data_dir),
     };
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A benchmark that is killed takes its brokers along.
+    // SAFETY: prctl(2) is a plain system call, and what runs between fork and exec allocates nothing.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
     let mut child = command.spawn().with_context(|| format!("start {kind}"))?;
     let log = Log::default();
     log.follow(child.stdout.take().context("stdout is piped")?);

@@ -16,7 +16,7 @@ const QUICK_SYNCS: usize = 40;
 /// How quickly: ten times what a quiet disk takes.
 const QUICK_SYNC: Duration = Duration::from_millis(3);
 /// A disk that is not idle after this long is shared with others.
-const QUIET_DEADLINE: Duration = Duration::from_secs(20);
+const QUIET_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Waits for the disk below `directory` to be idle, then touches free memory.
 ///
