@@ -245,7 +245,7 @@ pub static BROKER_KEYS: &[Key] = &[
         "The default of the topic key max.message.bytes. At most what a journal file can hold, see \
          corelog.journal.file.bytes."),
     Key::broker("min.insync.replicas", Int, Some("1"), INT_COUNT,
-        "The default of the topic key min.insync.replicas."),
+        "The default of the topic key min.insync.replicas.").without_effect(),
     Key::broker("node.id", Int, Some("0"), INT_NOT_NEGATIVE,
         "The id of this broker."),
     Key::broker("num.partitions", Int, Some("1"), ONE_PARTITION_OR_MORE,
