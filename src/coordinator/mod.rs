@@ -12,13 +12,12 @@
 //! | [`settings`] | the `group.*` and `offsets.*` configuration |
 //!
 //! # What bounds memory
-//! A member holds the metadata of its protocols and an assignment, each part of one request and so at most
-//! `socket.request.max.bytes`; both are copied out of the frame. What all members of one partition of
-//! `__consumer_offsets` hold together is at most [`state::MEMBER_BYTES_MAX`], beyond which joins are refused. A group has
-//! at most `group.max.size` members, and as many member ids that were given out and not yet used, which live for one
-//! session timeout. A group's record has to fit in `message.max.bytes`. Committed offsets are bounded by existing
-//! partitions times groups, each with a text of at most `offset.metadata.max.bytes`; a group without members loses them,
-//! and then itself, after `offsets.retention.minutes`.
+//! Groups, members and offsets are counted in bytes, and a shard takes no more of any of them beyond a budget of its own.
+//! A member holds the metadata of its protocols and an assignment, copied out of their frames; the record of the group,
+//! which holds both of all members, has to fit in `message.max.bytes`. A group has at most `group.max.size` members. Member
+//! ids that were given out and not used live for one session timeout. A committed offset has a text of at most
+//! `offset.metadata.max.bytes`, and only existing partitions have offsets; a group without members loses them, and then
+//! itself, after `offsets.retention.minutes`.
 
 pub mod group;
 pub mod offsets;

@@ -117,7 +117,11 @@ impl Group {
         member.awaiting_join = Some(waiter);
         self.insert(member);
         self.arm(&id, step.now.monotonic_ms + NEW_MEMBER_JOIN_TIMEOUT_MS);
-        tracing::debug!("group {}: {id} joins ({})", self.id, request.reason.as_deref().unwrap_or("no reason given"));
+        tracing::debug!(
+            "group {:?}: {id:?} joins ({:?})",
+            self.id,
+            request.reason.as_deref().unwrap_or("no reason given")
+        );
         self.rebalance_or_complete(step);
     }
 

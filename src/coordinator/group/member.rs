@@ -8,7 +8,7 @@ use super::step::{Effect, JoinAnswer, JoinRequest, Step, SyncAnswer, Waiter};
 use crate::protocol::KafkaString;
 
 /// What a member takes in memory besides its texts and bytes; an estimate.
-pub(super) const MEMBER_OVERHEAD_BYTES: usize = 512;
+const MEMBER_OVERHEAD_BYTES: usize = 512;
 /// What a protocol takes besides its name and metadata.
 const PROTOCOL_OVERHEAD_BYTES: usize = 128;
 
@@ -137,7 +137,12 @@ impl Member {
     }
 }
 
-pub(super) fn protocol_bytes(protocols: &[Protocol]) -> usize {
+/// Bytes that a member will hold that joins with this request, before it has an assignment.
+pub(super) fn bytes_for(request: &JoinRequest) -> usize {
+    MEMBER_OVERHEAD_BYTES + protocol_bytes(&request.protocols)
+}
+
+fn protocol_bytes(protocols: &[Protocol]) -> usize {
     protocols.iter().map(|protocol| PROTOCOL_OVERHEAD_BYTES + protocol.name.len() + protocol.metadata.len()).sum()
 }
 

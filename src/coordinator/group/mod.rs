@@ -46,6 +46,11 @@ pub const NEW_MEMBER_JOIN_TIMEOUT_MS: u64 = 300_000;
 /// The protocol type whose subscriptions the coordinator can read.
 pub const CONSUMER_PROTOCOL_TYPE: &str = "consumer";
 
+/// What a group takes in memory besides its members; an estimate.
+pub(super) const GROUP_OVERHEAD_BYTES: usize = 1024;
+/// What a member id takes that was given out and not used; an estimate.
+const PENDING_BYTES: usize = 256;
+
 /// Where a group stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
@@ -175,16 +180,15 @@ impl Group {
         self.wake_ms
     }
 
-    /// Bytes that its members hold: metadata, assignments, names.
-    pub fn member_bytes(&self) -> usize {
-        self.member_bytes
+    /// Bytes of memory that the group holds, about.
+    pub fn held_bytes(&self) -> usize {
+        GROUP_OVERHEAD_BYTES + self.id.len() + self.member_bytes + self.pending.len() * PENDING_BYTES
     }
 
-    /// Bytes that the members will hold in addition when one joins with this request.
+    /// Bytes that the group will hold in addition when a member joins with this request, about.
     pub fn growth_by(&self, request: &JoinRequest) -> usize {
         let before = self.members.get(&*request.member_id).map_or(0, Member::held_bytes);
-        let after = member::MEMBER_OVERHEAD_BYTES + member::protocol_bytes(&request.protocols);
-        after.saturating_sub(before)
+        (PENDING_BYTES + member::bytes_for(request)).saturating_sub(before)
     }
 
     /// The group is deleted: everything that waits is told so.

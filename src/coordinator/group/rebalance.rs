@@ -110,7 +110,7 @@ impl Group {
             .map(|(id, _)| id.clone())
             .collect();
         for id in absent {
-            tracing::info!("group {}: {id} did not rejoin in time and is removed", self.id);
+            tracing::info!("group {:?}: {id:?} did not rejoin in time and is removed", self.id);
             self.remove(&id);
         }
         if !self.elect_leader() && !self.members.is_empty() {
@@ -124,13 +124,13 @@ impl Group {
         self.subscribed = self.subscriptions();
         if self.members.is_empty() {
             self.enter(State::Empty, step.now);
-            tracing::info!("group {}: generation {} is empty", self.id, self.generation);
+            tracing::info!("group {:?}: generation {} is empty", self.id, self.generation);
             let write = step.store(self.to_value(&Default::default()));
             self.recorded = true;
             self.writes.insert(write, AfterWrite::Empty);
             return;
         }
-        tracing::info!("group {}: generation {} has {} members", self.id, self.generation, self.members.len());
+        tracing::info!("group {:?}: generation {} has {} members", self.id, self.generation, self.members.len());
         let deadline_ms = step.now.monotonic_ms + self.rebalance_timeout_ms();
         let missing = self.members.keys().cloned().collect();
         self.enter(State::CompletingRebalance(Syncing { missing, deadline_ms }), step.now);

@@ -103,7 +103,7 @@ impl Group {
             }
         };
         let reason = leaving.reason.as_deref().unwrap_or("no reason given");
-        tracing::info!("group {}: {id} leaves ({reason})", self.id);
+        tracing::info!("group {:?}: {id:?} leaves ({reason:?})", self.id);
         self.dismiss(&id, step);
         ErrorCode::None
     }
@@ -171,7 +171,7 @@ impl Group {
             if member.is_excused() {
                 continue;
             }
-            tracing::info!("group {}: {id} was silent too long and is removed", self.id);
+            tracing::info!("group {:?}: {id:?} was silent too long and is removed", self.id);
             self.dismiss(&id, step);
             match self.state {
                 State::Stable(_) | State::CompletingRebalance(_) => self.prepare_rebalance(step),
@@ -185,7 +185,7 @@ impl Group {
     fn sync_deadline_passed(&mut self, step: &mut Step) {
         let (State::CompletingRebalance(syncing) | State::Stable(syncing)) = &mut self.state else { return };
         for id in std::mem::take(&mut syncing.missing) {
-            tracing::info!("group {}: {id} did not ask for its assignment in time and is removed", self.id);
+            tracing::info!("group {:?}: {id:?} did not ask for its assignment in time and is removed", self.id);
             self.dismiss(&id, step);
         }
         self.prepare_rebalance(step);

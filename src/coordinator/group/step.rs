@@ -65,7 +65,7 @@ pub struct JoinRequest {
     pub member_id: KafkaString,
     /// Who the member is.
     pub identity: Identity,
-    /// What is for the group's members to agree on, such as `consumer`.
+    /// What the group is for, such as `consumer`.
     pub protocol_type: KafkaString,
     /// The protocols that the member knows, its favourite first.
     pub protocols: Vec<Protocol>,

@@ -130,7 +130,7 @@ impl Group {
             Some(AfterWrite::Empty) => {
                 if let Err(error) = outcome {
                     // After a crash the generation before is there again, and its members' sessions end soon.
-                    tracing::warn!("group {}: that it is empty could not be written: {error}", self.id);
+                    tracing::warn!("group {:?}: that it is empty could not be written: {error}", self.id);
                 }
             }
             None => {}

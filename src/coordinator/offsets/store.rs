@@ -83,6 +83,19 @@ type ByTopic = BTreeMap<KafkaString, ByPartition>;
 #[derive(Clone, Debug, Default)]
 pub struct Offsets {
     groups: HashMap<KafkaString, ByTopic>,
+    held_bytes: usize,
+}
+
+/// What an offset takes in memory besides its texts; an estimate.
+const ENTRY_OVERHEAD_BYTES: usize = 256;
+
+/// What the place of an offset takes. Names are shared; counting them each time errs on the safe side.
+fn place_bytes(group: &str, topic: &str) -> usize {
+    ENTRY_OVERHEAD_BYTES + group.len() + topic.len()
+}
+
+fn text_bytes(offset: &Option<CommittedOffset>) -> usize {
+    offset.as_ref().map_or(0, |offset| offset.metadata.len())
 }
 
 impl Offsets {
@@ -96,7 +109,11 @@ impl Offsets {
             Some(partitions) => partitions,
             None => topics.entry(change.topic.clone()).or_default(),
         };
-        partitions.entry(change.partition).or_default().in_flight += 1;
+        let entry = partitions.entry(change.partition).or_insert_with(|| {
+            self.held_bytes += place_bytes(&change.group, &change.topic);
+            Entry::default()
+        });
+        entry.in_flight += 1;
     }
 
     /// A change that began is durable, or failed for good.
@@ -107,9 +124,11 @@ impl Offsets {
         let Some(entry) = partitions.get_mut(&partition) else { return };
         entry.in_flight = entry.in_flight.saturating_sub(1);
         if durable {
+            self.held_bytes = self.held_bytes + text_bytes(&offset) - text_bytes(&entry.visible);
             entry.visible = offset;
         }
         if entry.visible.is_none() && entry.in_flight == 0 {
+            self.held_bytes -= place_bytes(&group, &topic);
             partitions.remove(&partition);
             if partitions.is_empty() {
                 topics.remove(&*topic);
@@ -124,6 +143,22 @@ impl Offsets {
     pub fn replay(&mut self, change: OffsetChange) {
         self.begin(&change);
         self.finish(change, true);
+    }
+
+    /// Bytes of memory that the offsets hold, about.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Bytes that the offsets will hold in addition when these are committed, about.
+    pub fn growth_by(&self, changes: &[OffsetChange]) -> usize {
+        let one = |change: &OffsetChange| {
+            let (group, topic) = (&*change.group, &*change.topic);
+            let place = if self.has(group, topic, change.partition) { 0 } else { place_bytes(group, topic) };
+            let text = self.get(group, topic, change.partition).map_or(0, |offset| offset.metadata.len());
+            place + text_bytes(&change.offset).saturating_sub(text)
+        };
+        changes.iter().map(one).sum()
     }
 
     /// A group's offset of one partition.
@@ -250,8 +285,10 @@ mod tests {
         removals.iter().for_each(|removal| offsets.begin(removal));
         offsets.finish(coming, true);
         assert_eq!(seen(&offsets, "t", 1), Some(5));
+        assert!(offsets.held_bytes() > 2 * ENTRY_OVERHEAD_BYTES);
         removals.into_iter().for_each(|removal| offsets.finish(removal, true));
         assert!(!offsets.has_any("g"));
+        assert_eq!(offsets.held_bytes(), 0);
         assert_eq!(offsets.groups().count(), 0);
     }
 

@@ -65,6 +65,9 @@ async fn load(broker: &Rc<Broker>, index: PartitionIndex) {
             Slot::Failed
         }
     };
+    if let Slot::Loaded(state) = &slot {
+        groups.held_bytes.set(groups.held_bytes.get() + state.held_bytes());
+    }
     groups.slots.borrow_mut().insert(index, slot);
     begin(broker, index);
     groups.loaded.notify();

@@ -38,6 +38,10 @@ use timers::Timers;
 use waiting::{OneShot, Waiting};
 use writes::{Then, Writes};
 
+/// Bytes that the groups and offsets of one shard may hold, about: a million committed offsets and more. Beyond it members
+/// and offsets that are new are refused; nothing that is there is lost.
+pub const HELD_BYTES_MAX: usize = 512 << 20;
+
 /// A partition of `__consumer_offsets` that the shard owns.
 enum Slot {
     /// Its log is being read.
@@ -58,6 +62,8 @@ pub struct Groups {
     syncs: Waiting<SyncAnswer>,
     writes: Writes,
     timers: Timers,
+    /// Bytes that groups and offsets hold, sum over all partitions.
+    held_bytes: Cell<usize>,
     last_write: Cell<u64>,
     last_waiter: Cell<u64>,
     stopped: Cell<bool>,
@@ -112,6 +118,11 @@ impl Groups {
         self.loaded.notify();
     }
 
+    /// Whether there is memory for so many more bytes.
+    fn have_room_for(&self, bytes: usize) -> bool {
+        self.held_bytes.get().saturating_add(bytes) <= HELD_BYTES_MAX
+    }
+
     /// Looks at a partition that is loaded.
     fn with_state<T>(
         &self,
@@ -119,7 +130,12 @@ impl Groups {
         look: impl FnOnce(&mut PartitionState) -> T,
     ) -> Result<T, ErrorCode> {
         match self.slots.borrow_mut().get_mut(&index) {
-            Some(Slot::Loaded(state)) => Ok(look(state)),
+            Some(Slot::Loaded(state)) => {
+                let before = state.held_bytes();
+                let result = look(state);
+                self.held_bytes.set(self.held_bytes.get() + state.held_bytes() - before);
+                Ok(result)
+            }
             _ => Err(ErrorCode::NotCoordinator),
         }
     }

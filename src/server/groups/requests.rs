@@ -38,9 +38,10 @@ pub async fn join(broker: Rc<Broker>, group: GroupPlace, request: JoinRequest, w
     if let Err(error) = ensure_loaded(&broker, group.index).await {
         refuse(error);
     } else if groups.joins.is_waiting(waiter) {
-        let fits = groups.with_state(group.index, |state| state.has_room_for(&group.id, &request));
-        if fits == Ok(false) {
-            tracing::warn!("group {}: the coordinator has no memory for another member", group.id);
+        let now = super::now(&broker);
+        let growth = groups.with_state(group.index, |state| state.growth_by(&group.id, &request, now));
+        if growth.is_ok_and(|growth| !groups.have_room_for(growth)) {
+            tracing::warn!("group {:?}: the coordinator has no memory for another member", group.id);
             refuse(ErrorCode::GroupMaxSizeReached);
         } else {
             let is_new = request.member_id.is_empty();
@@ -173,6 +174,11 @@ pub async fn commit(
     if changes.is_empty() {
         return Ok(());
     }
+    let growth = broker.groups.with_state(group.index, |state| state.offsets.growth_by(&changes))?;
+    if growth > 0 && !broker.groups.have_room_for(growth) {
+        tracing::warn!("group {:?}: the coordinator has no memory for more offsets", group.id);
+        return Err(ErrorCode::CoordinatorNotAvailable);
+    }
     let committed = append_offsets(&broker, group.index, changes).map_err(|error| error.for_offsets())?;
     if is_simple {
         // Offsets without members make a group as well. It is kept because it has an offset on its way.
@@ -267,14 +273,19 @@ pub struct Listed {
     pub state: &'static str,
 }
 
-/// Lists the groups that this shard coordinates, in these states; `states` are in lower case, none stands for all.
+/// Lists the groups that this shard coordinates, in these states, whatever their case; none stands for all.
 ///
 /// # Errors
-/// NOT_COORDINATOR.
+/// NOT_COORDINATOR when the broker stops.
 pub async fn list(broker: Rc<Broker>, states: Vec<String>) -> Result<Vec<Listed>, ErrorCode> {
     let mut listed = Vec::new();
     for index in owned_partitions(&broker) {
-        ensure_loaded(&broker, index).await?;
+        match ensure_loaded(&broker, index).await {
+            Err(error) if broker.groups.stopped.get() => return Err(error),
+            // What cannot be read is in the broker's log; the other groups are listed all the same, as in Kafka.
+            Err(_) => continue,
+            Ok(()) => {}
+        }
         broker.groups.with_state(index, |state| {
             let wanted = state.groups().filter(|group| {
                 states.is_empty() || states.iter().any(|state| group.state_name().eq_ignore_ascii_case(state))
@@ -308,12 +319,13 @@ pub(super) fn delete_group_here(
     id: &KafkaString,
 ) -> Result<Option<Outcome>, ErrorCode> {
     let groups = &broker.groups;
-    let (deleted, effects) = groups.with_step(broker, index, |state, step| state.delete_group(id, step))?;
-    let (deletion, woken) = deleted?;
+    let records = groups.with_state(index, |state| state.deletion_of(id))??;
+    let written = append_tombstones(broker, index, records).map_err(|error| error.for_offsets())?;
+    let (woken, effects) = groups.with_step(broker, index, |state, step| state.forget_group(id, step))?;
     groups.timers.moved(index, id, woken);
     groups.perform(broker, index, id, effects);
-    tracing::info!("group {id} is deleted");
-    append_tombstones(broker, index, deletion.records).map_err(|error| error.for_offsets())
+    tracing::info!("group {id:?} is deleted");
+    Ok(written)
 }
 
 /// Deletes single offsets of a group; on return that is durable. The result of each, in order.

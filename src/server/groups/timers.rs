@@ -129,10 +129,10 @@ fn expire_group(broker: &Rc<Broker>, index: PartitionIndex, id: &KafkaString) {
         if removals.is_empty() {
             return;
         }
-        tracing::info!("group {id}: {} offsets have expired", removals.len());
+        tracing::info!("group {id:?}: {} offsets have expired", removals.len());
         writes::append_tombstones(broker, index, removals).map(drop).map_err(writes::NotAppended::for_offsets)
     };
     if let Err(error) = written {
-        tracing::warn!("what has expired of group {id} is not removed yet: {error}");
+        tracing::warn!("what has expired of group {id:?} is not removed yet: {error}");
     }
 }
