@@ -156,7 +156,6 @@ fn a_newer_api_versions_request_is_answered_with_version_0_and_the_list() {
 }
 
 #[test]
-#[ignore = "needs DescribeConfigs and AlterConfigs, which are not there yet"]
 fn every_api_that_clients_need_is_listed() {
     let broker = Broker::start();
     let mut wire = Wire::connect(broker.bootstrap());
