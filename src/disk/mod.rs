@@ -73,7 +73,7 @@ pub enum OpenMode {
 pub trait DiskBuffer: 'static {
     /// The bytes.
     fn bytes(&self) -> &[u8];
-    /// The bytes, to fill. A fresh buffer is all zero.
+    /// The bytes, to fill. A fresh buffer holds anything: who fills it fills all of it, the padding too.
     fn bytes_mut(&mut self) -> &mut [u8];
 }
 

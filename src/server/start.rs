@@ -287,7 +287,6 @@ pub(super) fn executor(placement: Placement, name: &str) -> LocalExecutorBuilder
         .name(name)
         .io_memory(IO_MEMORY_BYTES)
         .preempt_timer(Duration::from_millis(1))
-        .spin_before_park(Duration::from_micros(100))
         .blocking_thread_pool_placement(PoolPlacement::Unbound(2))
 }
 

@@ -159,6 +159,7 @@ impl Checkpoint {
         let file = disk.open(&temporary, OpenMode::OpenOrCreate).await?;
         let mut buffer = file.allocate(align_up(bytes.len() as u64) as usize);
         buffer.bytes_mut()[..bytes.len()].copy_from_slice(&bytes);
+        buffer.bytes_mut()[bytes.len()..].fill(0);
         file.write_at(0, buffer).await?;
         file.sync_data().await?;
         drop(file);

@@ -369,7 +369,8 @@ impl DiskFile for SimFile {
 
     fn allocate(&self, len: usize) -> SimBuffer {
         assert!(len > 0 && len.is_multiple_of(ALIGNMENT), "disk contract: unaligned buffer of {len} bytes");
-        SimBuffer(vec![0; len])
+        // As a real buffer does, it holds what somebody left: padding that nobody wrote must show.
+        SimBuffer(vec![0xa5; len])
     }
 
     async fn write_at(&self, position: u64, buffer: SimBuffer) -> DiskResult<()> {

@@ -266,6 +266,7 @@ pub fn encode_block(
     }
     let payload_len = end - BLOCK_HEADER_LEN;
     assert!(payload_len <= PAYLOAD_BYTES_MAX && out.len() == disk_len(payload_len));
+    out[end..].fill(0);
     let mut header = &mut out[..BLOCK_HEADER_LEN];
     header.put_slice(&BLOCK_MAGIC);
     header.put_u32(0);

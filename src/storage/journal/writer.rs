@@ -454,6 +454,7 @@ impl<D: Disk> Journal<D> {
             FileHeader { shard: self.shard, incarnation, first_sequence }
         };
         let mut buffer = file.allocate(ALIGNMENT);
+        buffer.bytes_mut().fill(0);
         buffer.bytes_mut()[..FILE_HEADER_LEN].copy_from_slice(&header.encode());
         file.write_at(0, buffer).await?;
         file.sync_data().await?;
