@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -89,6 +90,12 @@ impl Settings {
     }
 }
 
+/// A connection moves to a shard only while that one has at most so many more connections than its own, or this part of
+/// its own more: where all want to be on one shard, the others still carry the cost of their sockets.
+const CONNECTIONS_MORE_MIN: usize = 2;
+/// See [`CONNECTIONS_MORE_MIN`].
+const CONNECTIONS_MORE_DIVISOR: usize = 4;
+
 /// The partitions that a shard leads. Shared with the engine, which asks for snapshots.
 pub type Partitions = Rc<RefCell<HashMap<PartitionId, Rc<Partition<UringDisk>>>>>;
 
@@ -145,6 +152,8 @@ pub struct Broker {
     stop: Notify,
     /// Requests, and calls from other shards, that are worked on.
     work: Rc<Work>,
+    /// How many connections each shard serves.
+    pub connections: Arc<[AtomicUsize]>,
 }
 
 /// The directory of a partition's files, relative to the data directory.
@@ -175,6 +184,7 @@ impl Broker {
         storage: Storage<UringDisk>,
         partitions: Partitions,
         work: Rc<Work>,
+        connections: Arc<[AtomicUsize]>,
     ) -> Broker {
         let fetch_sessions = RefCell::new(FetchSessions::new(mesh.shard(), mesh.shards(), settings.fetch_sessions_max));
         Broker {
@@ -191,6 +201,7 @@ impl Broker {
             stopping: Cell::new(false),
             stop: Notify::default(),
             work,
+            connections,
         }
     }
 
@@ -388,5 +399,11 @@ impl Service for Broker {
 
     fn work(&self) -> &Rc<Work> {
         &self.work
+    }
+
+    fn may_move_to(&self, shard: ShardId) -> bool {
+        let count = |shard: ShardId| self.connections[shard.index()].load(Ordering::Relaxed);
+        let (here, there) = (count(self.mesh.shard()), count(shard));
+        there <= here + (here / CONNECTIONS_MORE_DIVISOR).max(CONNECTIONS_MORE_MIN)
     }
 }

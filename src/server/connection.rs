@@ -3,13 +3,17 @@
 //! The reading task cuts frames and starts a handler for each; the writing task sends every response that is ready and
 //! not preceded by one that is not, all with one `sendmsg`. What is in flight is bounded, in requests and in bytes: at
 //! the bound the reading task stops reading, and TCP tells the client.
+//!
+//! A connection whose requests are all for partitions of one other shard moves there, between two requests: a call to
+//! another shard and its answer cost more than the request itself.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,6 +24,7 @@ use glommio::net::TcpStream;
 
 use super::heartbeat::Work;
 use crate::storage::notify::Notify;
+use crate::vocabulary::ShardId;
 
 /// The most requests of one connection that are worked on at once.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 128;
@@ -42,15 +47,52 @@ pub enum Outcome {
     Close(String),
 }
 
+/// So many data requests in a row must be for one other shard alone before the connection moves there; twice as many
+/// after each move, so that a client that changes its mind does not wander.
+const REQUESTS_BEFORE_MOVE: u32 = 16;
+/// How often the number doubles at most.
+const MOVES_COUNTED_MAX: u32 = 16;
+
 /// Who is at the other end of a connection.
 pub struct Client {
     /// Its address and port.
     pub peer: Rc<str>,
+    /// The fetch session that it was last told of; 0 for none.
+    pub fetch_session: Cell<i32>,
     gone: Cell<bool>,
     went: Notify,
+    /// How often its connection has moved.
+    moves: u32,
+    /// The shard that its last requests were all for, and how many they were.
+    heading: Cell<(Option<ShardId>, u32)>,
 }
 
 impl Client {
+    fn new(peer: Rc<str>, moves: u32) -> Rc<Client> {
+        Rc::new(Client {
+            peer,
+            fetch_session: Cell::new(0),
+            gone: Cell::new(false),
+            went: Notify::default(),
+            moves,
+            heading: Cell::new((None, 0)),
+        })
+    }
+
+    /// Says for which shards a data request was: that one alone, or `None` for several or for this one.
+    pub fn asked_for(&self, other: Option<ShardId>) {
+        let (heading, count) = self.heading.get();
+        let count = if heading == other { count.saturating_add(1) } else { 1 };
+        self.heading.set((other, count));
+    }
+
+    /// The shard that the connection had better be on.
+    fn had_better_be_on(&self) -> Option<ShardId> {
+        let (heading, count) = self.heading.get();
+        let enough = REQUESTS_BEFORE_MOVE << self.moves.min(MOVES_COUNTED_MAX);
+        heading.filter(|_| count >= enough)
+    }
+
     /// Resolves when the client sends no more: it has closed its side, or the connection has failed. A handler that may
     /// wait long for other clients stops waiting then.
     pub async fn gone(&self) {
@@ -62,7 +104,7 @@ impl Client {
     /// A client that is there.
     #[cfg(test)]
     pub(super) fn at(peer: &str) -> Rc<Client> {
-        Rc::new(Client { peer: peer.into(), gone: Cell::new(false), went: Notify::default() })
+        Client::new(peer.into(), 0)
     }
 
     fn leave(&self) {
@@ -87,6 +129,29 @@ pub trait Service: 'static {
 
     /// What counts the requests that are worked on.
     fn work(&self) -> &Rc<Work>;
+
+    /// Whether a connection may move to that shard: not when too many are there.
+    fn may_move_to(&self, shard: ShardId) -> bool;
+}
+
+/// A connection as it is given to a shard: new, or from another shard between two requests.
+pub struct Handover {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// The client's address and port.
+    pub peer: SocketAddr,
+    /// What was read and is not yet a request.
+    pub unread: BytesMut,
+    /// How often it has moved.
+    pub moves: u32,
+}
+
+/// How a connection's time on a shard ends.
+pub enum Served {
+    /// Either side has closed it.
+    Closed,
+    /// It goes on, on that shard.
+    Moved(ShardId, Handover, Rc<Client>),
 }
 
 struct Shared {
@@ -101,6 +166,8 @@ struct Shared {
     closed: Cell<bool>,
     /// Nothing more is read; what is in flight is still answered.
     read_all: Cell<bool>,
+    /// Where the connection goes on, and what was read for it.
+    moving: RefCell<Option<(ShardId, BytesMut)>>,
 }
 
 struct Slot {
@@ -108,17 +175,19 @@ struct Slot {
     bytes: usize,
 }
 
-/// Serves one connection until either side ends it.
-pub async fn serve<S: Service>(socket: OwnedFd, peer: Rc<str>, service: Rc<S>) {
+/// Serves one connection until either side ends it, or it had better be on another shard.
+pub async fn serve<S: Service>(connection: Handover, service: Rc<S>) -> Served {
+    let Handover { socket, peer: address, unread, moves } = connection;
+    let peer: Rc<str> = address.to_string().into();
     // An open connection is work, though it asks for nothing: the executor may park on a reader that has just become
     // runnable, and then nobody else would know that there is a request.
     let _open = service.work().begin();
     use std::os::fd::IntoRawFd;
     // SAFETY: the descriptor is an open TCP socket that nothing else owns.
     let stream = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
-    let client = Rc::new(Client { peer: peer.clone(), gone: Cell::new(false), went: Notify::default() });
+    let client = Client::new(peer.clone(), moves);
     let shared = Rc::new(Shared {
-        client,
+        client: client.clone(),
         stream: RefCell::new(stream),
         slots: RefCell::default(),
         ready: Notify::default(),
@@ -126,13 +195,14 @@ pub async fn serve<S: Service>(socket: OwnedFd, peer: Rc<str>, service: Rc<S>) {
         bytes_in_flight: Cell::new(0),
         closed: Cell::new(false),
         read_all: Cell::new(false),
+        moving: RefCell::default(),
     });
     let reading = shared.clone();
     let (reading_peer, reading_service) = (peer.clone(), service.clone());
     glommio::spawn_local(async move {
-        let outcome = reading.read_frames(&reading_service).await;
+        let outcome = reading.read_frames(unread, &reading_service).await;
         match outcome {
-            Ok(()) => {}
+            Ok(moving) => *reading.moving.borrow_mut() = moving,
             // Clients go away as they like.
             Err(ReadFault::Io(error)) => tracing::debug!("connection from {reading_peer}: {error}"),
             Err(ReadFault::Frame(reason)) => {
@@ -148,13 +218,29 @@ pub async fn serve<S: Service>(socket: OwnedFd, peer: Rc<str>, service: Rc<S>) {
     if let Err(reason) = shared.write_responses().await {
         tracing::warn!("connection from {peer} closed: {reason}");
     }
+    let moving = shared.moving.take().filter(|_| !shared.closed.get());
     shared.closed.set(true);
     shared.client.leave();
     shared.room.notify();
+    if let Some((shard, unread)) = moving {
+        // The executor's own descriptor is closed with its stream; the connection lives on in another.
+        let socket = shared.stream.borrow().as_raw_fd();
+        // SAFETY: the stream is alive, so the descriptor is open for the length of the call.
+        let socket = unsafe { BorrowedFd::borrow_raw(socket) }.try_clone_to_owned();
+        match socket {
+            Ok(socket) => {
+                tracing::debug!("connection from {peer} moves to shard {shard}");
+                let handover = Handover { socket, peer: address, unread, moves: moves + 1 };
+                return Served::Moved(shard, handover, client);
+            }
+            Err(error) => tracing::warn!("connection from {peer} closed: it cannot move to shard {shard}: {error}"),
+        }
+    }
     // Ends the read that may be waiting, so that its task ends too.
     let descriptor = shared.stream.borrow().as_raw_fd();
     // SAFETY: the stream is alive, so the descriptor is open and ours.
     unsafe { libc::shutdown(descriptor, libc::SHUT_RDWR) };
+    Served::Closed
 }
 
 enum ReadFault {
@@ -163,8 +249,12 @@ enum ReadFault {
 }
 
 impl Shared {
-    async fn read_frames<S: Service>(self: &Rc<Self>, service: &Rc<S>) -> Result<(), ReadFault> {
-        let mut buffer = BytesMut::new();
+    /// Until nothing more is to be read here; then says where the connection goes on, if it does.
+    async fn read_frames<S: Service>(
+        self: &Rc<Self>,
+        mut buffer: BytesMut,
+        service: &Rc<S>,
+    ) -> Result<Option<(ShardId, BytesMut)>, ReadFault> {
         // A client that has sent a frame of some size may send such again: room for it is made at once.
         let mut largest_frame = READ_BYTES_MIN;
         let mut read_in_turn = 0;
@@ -173,9 +263,16 @@ impl Shared {
                 largest_frame = largest_frame.max(frame.len() + 4);
                 self.wait_for_room(frame.len()).await;
                 if self.closed.get() || service.is_stopping() {
-                    return Ok(());
+                    return Ok(None);
                 }
                 self.start(frame, service);
+                if let Some(shard) = self.client.had_better_be_on() {
+                    if service.may_move_to(shard) {
+                        self.wait_until_answered().await;
+                        return Ok(Some((shard, buffer)));
+                    }
+                    self.client.asked_for(None);
+                }
             }
             let wanted = match buffer.get(..4) {
                 Some(mut size) => 4 + size.get_i32() as usize - buffer.len(),
@@ -184,7 +281,7 @@ impl Shared {
             buffer.reserve(wanted.clamp(READ_BYTES_MIN, largest_frame.max(buffer.len())));
             let read = self.read(&mut buffer, service).await.map_err(ReadFault::Io)?;
             if read == 0 {
-                return Ok(());
+                return Ok(None);
             }
             read_in_turn += read;
             if read_in_turn >= READ_BYTES_PER_TURN {
@@ -234,6 +331,12 @@ impl Shared {
             if self.closed.get() || (fits && requests < REQUESTS_IN_FLIGHT_MAX) {
                 return;
             }
+            self.room.notified().await;
+        }
+    }
+
+    async fn wait_until_answered(&self) {
+        while !self.closed.get() && !self.slots.borrow().is_empty() {
             self.room.notified().await;
         }
     }

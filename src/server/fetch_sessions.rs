@@ -3,8 +3,8 @@
 //!
 //! Plain data and plain functions: [`FetchSessions::begin`] turns a request into the partitions to read,
 //! [`FetchSessions::finish`] says which of them the response has to name. Each shard keeps the sessions of its own
-//! connections. A client that reconnects may come to another shard, which does not know the session; the client is told
-//! so, and begins a new one, as after a restart.
+//! connections, and a connection that moves takes its session along. A client that reconnects may come to another shard,
+//! which does not know the session; the client is told so, and begins a new one, as after a restart.
 //!
 //! What bounds memory: `max.incremental.fetch.session.cache.slots` over all shards, and [`PARTITIONS_MAX`] partitions in a shard's sessions.
 //! When there is no room, the session that was used longest ago goes, if it was idle for [`EVICTION_IDLE`]; else the
@@ -84,7 +84,8 @@ struct Cached {
     log_start_offset: Offset,
 }
 
-struct Session {
+/// What one client fetches.
+pub struct Session {
     by_id: bool,
     /// The epoch of its next request.
     epoch: i32,
@@ -128,7 +129,7 @@ impl FetchSessions {
         if epoch != INITIAL_EPOCH && epoch != FINAL_EPOCH {
             return self.go_on(request, by_id, now);
         }
-        self.remove(id);
+        let _replaced = self.take(id);
         let mut wanted: Vec<Wanted> = named(request).collect();
         let mut session_id = NO_SESSION;
         if epoch == INITIAL_EPOCH && !wanted.is_empty() {
@@ -165,7 +166,7 @@ impl FetchSessions {
         let wanted = session.in_turn().map(|place| session.partitions[place].wanted.clone()).collect();
         self.partitions = self.partitions - before + after;
         if empty {
-            self.remove(id);
+            let _ended = self.take(id);
         }
         Ok(Fetch { session_id: if empty { NO_SESSION } else { id }, incremental: true, wanted })
     }
@@ -202,6 +203,22 @@ impl FetchSessions {
         named
     }
 
+    /// Takes a session away, because its connection moves to another shard.
+    pub fn take(&mut self, id: i32) -> Option<Session> {
+        let session = self.sessions.remove(&id)?;
+        self.partitions -= session.partitions.len();
+        Some(session)
+    }
+
+    /// Goes on with another shard's session, whose id is never given here. Without room for it, its client is told that
+    /// there is none, and begins a new one.
+    pub fn adopt(&mut self, id: i32, session: Session, now: Duration) {
+        if self.sessions.len() < self.slots && self.partitions + session.partitions.len() <= PARTITIONS_MAX {
+            self.partitions += session.partitions.len();
+            self.sessions.insert(id, Session { used: now, ..session });
+        }
+    }
+
     /// How many sessions there are.
     pub fn len(&self) -> usize {
         self.sessions.len()
@@ -216,7 +233,9 @@ impl FetchSessions {
         while self.sessions.len() >= self.slots || self.partitions + wanted.len() > PARTITIONS_MAX {
             let oldest = self.sessions.iter().min_by_key(|(id, session)| (session.used, **id));
             match oldest.map(|(id, session)| (*id, session.used)) {
-                Some((id, used)) if now.saturating_sub(used) >= EVICTION_IDLE => self.remove(id),
+                Some((id, used)) if now.saturating_sub(used) >= EVICTION_IDLE => {
+                    let _evicted = self.take(id);
+                }
                 _ => return NO_SESSION,
             }
         }
@@ -236,12 +255,6 @@ impl FetchSessions {
         self.partitions += session.partitions.len();
         self.sessions.insert(id, session);
         id
-    }
-
-    fn remove(&mut self, id: i32) {
-        if let Some(session) = self.sessions.remove(&id) {
-            self.partitions -= session.partitions.len();
-        }
     }
 }
 

@@ -3,11 +3,14 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::connection::Handover;
+use super::fetch_sessions::Session;
 use super::heartbeat::Pulse;
+use bytes::BytesMut;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How many connections may wait to be accepted.
@@ -15,8 +18,10 @@ const BACKLOG: i32 = 1024;
 
 /// What a shard is told from outside.
 pub enum Control {
-    /// Serve this connection.
-    Connection(OwnedFd, SocketAddr),
+    /// Serve this new connection.
+    Connection(Handover),
+    /// Go on serving this connection, with its fetch session if it has one.
+    Moved(Handover, Option<(i32, Session)>),
     /// Answer what is in flight, then stop.
     Stop,
 }
@@ -84,7 +89,12 @@ pub fn accept(listener: &TcpListener, shards: &[Controls], open: &Arc<AtomicUsiz
             continue;
         }
         open.fetch_add(1, Ordering::Relaxed);
-        shards[next % shards.len()].tell(Control::Connection(socket.into(), peer));
+        shards[next % shards.len()].tell(Control::Connection(Handover {
+            socket: socket.into(),
+            peer,
+            unread: BytesMut::new(),
+            moves: 0,
+        }));
         next += 1;
     }
 }

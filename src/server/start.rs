@@ -15,7 +15,7 @@ use bytes::Bytes;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 
 use super::broker::{Broker, Partitions, Settings, directory, metadata_directory, random_id};
-use super::connection;
+use super::connection::{self, Handover, Served};
 use super::heartbeat::{self, Pulse, Work};
 use super::listener::{self, Control, Controls};
 use super::mesh::{Inbox, Mesh, Outboxes, queues};
@@ -213,11 +213,11 @@ pub fn start(options: Options) -> Result<Running, StartError> {
     let drained = Arc::new(AtomicUsize::new(0));
     let stopped = Arc::new(AtomicBool::new(false));
     let (ready, readiness) = flume::unbounded();
-    let (mut controls, mut shards) = (Vec::new(), Vec::new());
+    let (controls, receivers): (Vec<Controls>, Vec<_>) = pulses.iter().cloned().map(Controls::new).unzip();
+    let connections: Arc<[AtomicUsize]> = pulses.iter().map(|_| AtomicUsize::new(0)).collect();
+    let mut shards = Vec::new();
     let mut producers = found.producers;
-    for ((seed, inbox), pulse) in found.seeds.into_iter().zip(inboxes).zip(&pulses) {
-        let (control, receiver) = Controls::new(pulse.clone());
-        controls.push(control);
+    for (((seed, inbox), receiver), pulse) in found.seeds.into_iter().zip(inboxes).zip(receivers).zip(&pulses) {
         let mine = seed.logs.iter().filter_map(|log| Some((log.id, producers.remove(&log.id)?))).collect();
         let shard = Shard {
             data_dir: options.data_dir.clone(),
@@ -228,6 +228,8 @@ pub fn start(options: Options) -> Result<Running, StartError> {
             producers: mine,
             shards: options.shards,
             outboxes: outboxes.clone(),
+            controls: controls.clone(),
+            connections: connections.clone(),
             open: open.clone(),
             drained: drained.clone(),
             pulse: pulse.clone(),
@@ -416,6 +418,10 @@ struct Shard {
     producers: BTreeMap<PartitionId, Producers>,
     shards: usize,
     outboxes: Outboxes<Broker>,
+    controls: Vec<Controls>,
+    /// How many connections each shard serves.
+    connections: Arc<[AtomicUsize]>,
+    /// How many there are in the whole broker, those on their way to a shard too.
     open: Arc<AtomicUsize>,
     drained: Arc<AtomicUsize>,
     pulse: Arc<Pulse>,
@@ -445,6 +451,7 @@ impl Shard {
         work: &Rc<Work>,
     ) -> Result<(), String> {
         let (drained, shards, open) = (self.drained.clone(), self.shards, self.open.clone());
+        let controls: Rc<[Controls]> = self.controls.clone().into();
         let starting = work.begin();
         let started = self.start(seed, inbox, work.clone()).await;
         let broker = match started {
@@ -458,24 +465,28 @@ impl Shard {
         let _unheard = ready.send(Ok(()));
         drop(ready);
         drop(starting);
-        let mine = Rc::new(std::cell::Cell::new(0usize));
         while let Ok(told) = control.recv_async().await {
             work.taken();
-            let Control::Connection(socket, peer) = told else { break };
-            let (broker, open, mine) = (broker.clone(), open.clone(), mine.clone());
-            mine.set(mine.get() + 1);
-            glommio::spawn_local(async move {
-                connection::serve(socket, peer.to_string().into(), broker).await;
-                mine.set(mine.get() - 1);
-                open.fetch_sub(1, Ordering::Relaxed);
-            })
-            .detach();
+            let handover = match told {
+                Control::Stop => break,
+                Control::Connection(handover) => handover,
+                Control::Moved(handover, session) => {
+                    if let Some((id, session)) = session {
+                        let now = broker.storage.disk().monotonic();
+                        broker.fetch_sessions.borrow_mut().adopt(id, session, now);
+                    }
+                    handover
+                }
+            };
+            let connection = serve_connection(broker.clone(), handover, controls.clone(), open.clone());
+            glommio::spawn_local(connection).detach();
         }
         let _stopping = work.begin();
         broker.stop();
         let mut patience = STOP_PATIENCE;
         let pause = Duration::from_millis(2);
-        while mine.get() > 0 && !patience.is_zero() {
+        let mine = &broker.connections[broker.mesh.shard().index()];
+        while mine.load(Ordering::Relaxed) > 0 && !patience.is_zero() {
             glommio::timer::sleep(pause).await;
             patience = patience.saturating_sub(pause);
         }
@@ -520,7 +531,9 @@ impl Shard {
             glommio::spawn_local(future).detach();
         }
         let mesh = Rc::new(Mesh::new(shard, self.outboxes, work.clone()));
-        let broker = Rc::new(Broker::new(self.settings, mesh.clone(), image, storage, partitions, work));
+        let (settings, connections) = (self.settings, self.connections);
+        let broker = Broker::new(settings, mesh.clone(), image, storage, partitions, work, connections);
+        let broker = Rc::new(broker);
         glommio::spawn_local(mesh.serve(inbox, broker.clone())).detach();
         if let Some(naming) = self.naming.filter(|_| shard.0 == 0) {
             broker.write_command(&naming).await.map_err(|error| failed(&error))?;
@@ -528,4 +541,21 @@ impl Shard {
         super::groups::run(&broker);
         Ok(broker)
     }
+}
+
+/// Serves a connection on this shard until it ends or moves to another one.
+async fn serve_connection(broker: Rc<Broker>, handover: Handover, controls: Rc<[Controls]>, open: Arc<AtomicUsize>) {
+    let mine = &broker.connections[broker.mesh.shard().index()];
+    mine.fetch_add(1, Ordering::Relaxed);
+    match connection::serve(handover, broker.clone()).await {
+        Served::Closed => {
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
+        Served::Moved(shard, handover, client) => {
+            let id = client.fetch_session.get();
+            let session = broker.fetch_sessions.borrow_mut().take(id).map(|session| (id, session));
+            controls[shard.index()].tell(Control::Moved(handover, session));
+        }
+    }
+    mine.fetch_sub(1, Ordering::Relaxed);
 }

@@ -313,7 +313,7 @@ fn serve(args: &[&str]) -> Command {
     let binary = std::env::var("CORELOG_TEST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_corelog").to_owned());
     let mut command = Command::new(binary);
     // The harness reads the log, so the log's level must not depend on who runs the tests.
-    command.arg("serve").args(args).env_remove("RUST_LOG");
+    command.arg("serve").args(args).env_remove("RUST_LOG").env("CORELOG_LOG", "corelog=debug");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }

@@ -13,7 +13,7 @@ use crate::disk::Disk;
 use crate::protocol::messages::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
 use crate::protocol::{ByteSlices, ErrorCode};
 use crate::server::broker::{Broker, random_id};
-use crate::server::connection::Service;
+use crate::server::connection::{Client, Service};
 use crate::server::fetch_sessions::{Fetch, Told};
 use crate::storage::log::LogReadError;
 use crate::vocabulary::{Offset, PartitionId, ShardId};
@@ -71,7 +71,12 @@ type Waiting = Pin<Box<dyn Future<Output = ()>>>;
 /// The partitions of a fetch that exist, by the shard that owns them.
 type ByShard = Vec<(ShardId, Vec<Place>)>;
 
-pub(super) async fn handle(broker: Rc<Broker>, version: i16, request: FetchRequest) -> FetchResponse {
+pub(super) async fn handle(
+    broker: Rc<Broker>,
+    client: Rc<Client>,
+    version: i16,
+    request: FetchRequest,
+) -> FetchResponse {
     let by_id = version >= FIRST_VERSION_WITH_TOPIC_IDS;
     let now = broker.storage.disk().monotonic();
     let begun = broker.fetch_sessions.borrow_mut().begin(&request, by_id, now, random_number);
@@ -85,7 +90,13 @@ pub(super) async fn handle(broker: Rc<Broker>, version: i16, request: FetchReque
         wait_max: Duration::from_millis(request.max_wait_ms.max(0) as u64),
     };
     drop(request);
+    client.fetch_session.set(fetch.session_id);
     let (mut reads, by_shard) = sort_by_shard(&broker, by_id, &fetch);
+    match &by_shard[..] {
+        [] => {}
+        [(owner, _)] => client.asked_for(Some(*owner).filter(|owner| *owner != broker.mesh.shard())),
+        _ => client.asked_for(None),
+    }
     let refused = reads.iter().any(Option::is_some);
     let limits = if refused { Limits { wait_max: Duration::ZERO, ..limits } } else { limits };
     match &by_shard[..] {

@@ -86,8 +86,8 @@ pub async fn handle(broker: Rc<Broker>, frame: Bytes, client: Rc<Client>) -> Out
         return Outcome::Close(format!("version {version} of {key} is not served"));
     }
     match key {
-        ApiKey::Produce => produce::handle(broker, header, body).await,
-        ApiKey::Fetch => with(&header, body, |request| fetch::handle(broker, version, request)).await,
+        ApiKey::Produce => produce::handle(broker, client, header, body).await,
+        ApiKey::Fetch => with(&header, body, |request| fetch::handle(broker, client, version, request)).await,
         ApiKey::ListOffsets => with(&header, body, |request| list_offsets::handle(broker, request)).await,
         ApiKey::Metadata => with(&header, body, |request| metadata::handle(broker, version, request)).await,
         ApiKey::FindCoordinator => {

@@ -19,7 +19,7 @@ use crate::protocol::messages::produce::{
 use crate::protocol::{ErrorCode, RequestHeader, decode_request};
 use crate::record::{ProduceError, ProducedBatch, TimestampType, check_compressed, validate_produced};
 use crate::server::broker::Broker;
-use crate::server::connection::Outcome;
+use crate::server::connection::{Client, Outcome};
 use crate::storage::AppendError;
 use crate::vocabulary::{Offset, PartitionId, ShardId};
 
@@ -57,14 +57,14 @@ impl Produced {
 }
 
 /// Answers a produce request; with acks 0 there is no answer, and an error closes the connection.
-pub(super) async fn handle(broker: Rc<Broker>, header: RequestHeader, body: Bytes) -> Outcome {
+pub(super) async fn handle(broker: Rc<Broker>, client: Rc<Client>, header: RequestHeader, body: Bytes) -> Outcome {
     let version = header.request_api_version;
     let request = match decode_request::<ProduceRequest>(body, version) {
         Ok(request) => request,
         Err(error) => return Outcome::Close(error.to_string()),
     };
     let acks = request.acks;
-    let results = produce(&broker, version, &request).await;
+    let results = produce(&broker, &client, version, &request).await;
     if acks == 0 {
         return match results.iter().find(|result| result.error_code != ErrorCode::None) {
             // The only way to tell a client that does not listen.
@@ -103,7 +103,7 @@ fn response(request: ProduceRequest, results: Vec<Produced>) -> ProduceResponse 
     ProduceResponse { responses: topics.collect(), ..Default::default() }
 }
 
-async fn produce(broker: &Rc<Broker>, version: i16, request: &ProduceRequest) -> Vec<Produced> {
+async fn produce(broker: &Rc<Broker>, client: &Client, version: i16, request: &ProduceRequest) -> Vec<Produced> {
     let count = request.topic_data.iter().map(|topic| topic.partition_data.len()).sum();
     let mut results: Vec<Option<Produced>> = Vec::new();
     results.resize_with(count, || None);
@@ -112,6 +112,11 @@ async fn produce(broker: &Rc<Broker>, version: i16, request: &ProduceRequest) ->
     // All calls leave, and this shard's appends are made, before anything is waited for.
     let wait = request.acks != 0;
     let here = broker.mesh.shard();
+    match by_shard.keys().next() {
+        Some(owner) if by_shard.len() == 1 => client.asked_for(Some(*owner).filter(|owner| *owner != here)),
+        Some(_) => client.asked_for(None),
+        None => {}
+    }
     let mut local = Vec::new();
     let mut calls = Vec::new();
     for (owner, batches) in by_shard {
