@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-use crate::client::{Client, DEADLINE};
+use crate::client::Client;
 use crate::kafka;
 use crate::options::BrokerKind;
 use crate::process::Process;
 
+/// How long a broker may take to start or to stop: Kafka takes minutes with many partitions on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(600);
 /// How many of the log's last lines an error shows.
 const LOG_LINES_SHOWN: usize = 20;
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
-use crate::broker::Broker;
-use crate::client::{Client, DEADLINE};
+use crate::broker::{Broker, DEADLINE};
+use crate::client::Client;
 use crate::frames::batch;
 use crate::options::{BrokerKind, Options};
 use crate::payload::Payload;

@@ -43,7 +43,7 @@ mod window;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Parser;
 
 use broker::Broker;
@@ -67,8 +67,10 @@ fn run(options: &Options) -> anyhow::Result<()> {
     for row in &rows {
         if let Work::Footprint { partitions } = row.work {
             for &kind in &options.broker {
-                let footprint = footprint::measure(partitions, kind, options);
-                report.add_footprint(row.name, kind, footprint.with_context(|| format!("{} on {kind}", row.name))?);
+                match footprint::measure(partitions, kind, options) {
+                    Ok(footprint) => report.add_footprint(row.name, kind, footprint),
+                    Err(error) => report.add_failure(row.name, kind, &error),
+                }
             }
         }
     }
@@ -77,6 +79,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(path) = &options.json {
         std::fs::write(path, report.json()).with_context(|| format!("write {}", path.display()))?;
     }
+    ensure!(report.failures() == 0, "{} measurements failed; see above", report.failures());
     Ok(())
 }
 
@@ -105,9 +108,10 @@ fn measure_loads(
                 Work::Produce(load) => produce::measure(row.name, load, broker, &options.timing()),
                 Work::Consume(load) => consume::measure(row.name, load, broker, &options.timing()),
             };
-            let measured = measured
-                .with_context(|| format!("{} on {}, whose log ends:\n{}", row.name, broker.kind, broker.log_end()))?;
-            report.add(row.name, broker.kind, measured);
+            match measured.with_context(|| format!("the broker's log ends:\n{}", broker.log_end())) {
+                Ok(measured) => report.add(row.name, broker.kind, measured),
+                Err(error) => report.add_failure(row.name, broker.kind, &error),
+            }
         }
     }
     for broker in &mut brokers {

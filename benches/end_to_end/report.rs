@@ -74,6 +74,7 @@ fn ms(duration: Duration) -> f64 {
 pub struct Report {
     rows: Vec<(&'static str, BrokerKind, Measured)>,
     footprints: Vec<(&'static str, BrokerKind, Footprint)>,
+    failures: usize,
 }
 
 impl Report {
@@ -94,6 +95,17 @@ impl Report {
             ms(footprint.restart_after_kill)
         );
         self.footprints.push((row, broker, footprint));
+    }
+
+    /// Prints that a row could not be measured; it is not in the JSON.
+    pub fn add_failure(&mut self, row: &str, broker: BrokerKind, error: &anyhow::Error) {
+        println!("{row:<26} {broker:<14} failed: {error:#}");
+        self.failures += 1;
+    }
+
+    /// How many rows could not be measured.
+    pub fn failures(&self) -> usize {
+        self.failures
     }
 
     /// Adds a row, and prints it. The last column is how many times faster the row's first broker is.
