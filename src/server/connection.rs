@@ -23,6 +23,7 @@ use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use glommio::net::TcpStream;
 
 use super::heartbeat::Work;
+use super::turns::Turns;
 use crate::storage::notify::Notify;
 use crate::vocabulary::ShardId;
 
@@ -59,6 +60,8 @@ pub struct Client {
     pub peer: Rc<str>,
     /// The fetch session that it was last told of; 0 for none.
     pub fetch_session: Cell<i32>,
+    /// Keeps its produces in their order.
+    pub produces: Rc<Turns>,
     gone: Cell<bool>,
     went: Notify,
     /// How often its connection has moved.
@@ -72,6 +75,7 @@ impl Client {
         Rc::new(Client {
             peer,
             fetch_session: Cell::new(0),
+            produces: Rc::default(),
             gone: Cell::new(false),
             went: Notify::default(),
             moves,

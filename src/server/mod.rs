@@ -11,6 +11,7 @@
 //! | [`broker`] | what one shard owns |
 //! | [`fetch_sessions`] | what clients fetch, remembered between their requests |
 //! | [`groups`] | the group coordinator of one shard |
+//! | [`turns`] | what keeps a connection's produces in order |
 //! | [`handlers`] | one file an API |
 
 pub mod broker;
@@ -23,3 +24,4 @@ pub mod listener;
 pub mod mesh;
 pub mod options;
 pub mod start;
+pub mod turns;

@@ -1,7 +1,8 @@
 //! Produce: validates here, appends on the partitions' shards, answers when everything is durable.
 //!
-//! Everything up to the appends happens before the first wait, so that requests of one connection are appended in the
-//! order in which they came. acks 1 waits as acks −1 does: a leader's acknowledgement without its disk would be worth
+//! Requests of one connection are appended in the order in which they came: each takes its turn before its first wait.
+//! There is one before the appends only when large compressed batches have to be looked into, which is done off the
+//! shard: decompressing one would hold up everyone else for milliseconds. acks 1 waits as acks −1 does: a leader's acknowledgement without its disk would be worth
 //! little, and costs no less here, where one fdatasync serves all.
 
 use std::collections::BTreeMap;
@@ -17,20 +18,24 @@ use crate::protocol::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
 use crate::protocol::{ErrorCode, RequestHeader, decode_request};
-use crate::record::{ProduceError, ProducedBatch, TimestampType, check_compressed, validate_produced};
+use crate::record::{ProduceError, ProduceRules, ProducedBatch, TimestampType, check_compressed, validate_produced};
 use crate::server::broker::Broker;
 use crate::server::connection::{Client, Outcome};
 use crate::storage::AppendError;
-use crate::vocabulary::{Offset, PartitionId, ShardId};
+use crate::vocabulary::{Offset, PartitionId, ShardId, TimestampMs};
 
 /// From this version on topics are named by id (KIP-516).
 const FIRST_VERSION_WITH_TOPIC_IDS: i16 = 13;
+
+/// A compressed batch of at most so many bytes is checked on the shard: a thread elsewhere would take longer to begin.
+const CHECKED_HERE_BYTES_MAX: usize = 16 << 10;
 
 /// A validated batch for one partition; `at` is its place in the request.
 struct Batch {
     at: usize,
     id: PartitionId,
     batch: ProducedBatch,
+    rules: ProduceRules,
 }
 
 /// What became of a batch.
@@ -107,7 +112,12 @@ async fn produce(broker: &Rc<Broker>, client: &Client, version: i16, request: &P
     let count = request.topic_data.iter().map(|topic| topic.partition_data.len()).sum();
     let mut results: Vec<Option<Produced>> = Vec::new();
     results.resize_with(count, || None);
-    let by_shard = sort_by_shard(broker, version, request, &mut results);
+    let turn = client.produces.take();
+    let mut by_shard = sort_by_shard(broker, version, request, &mut results);
+    if by_shard.values().flatten().any(|batch| !batch.batch.records_checked) {
+        check_elsewhere(broker, &mut by_shard, &mut results).await;
+    }
+    turn.comes().await;
 
     // All calls leave, and this shard's appends are made, before anything is waited for.
     let wait = request.acks != 0;
@@ -127,7 +137,9 @@ async fn produce(broker: &Rc<Broker>, client: &Client, version: i16, request: &P
         let places: Vec<usize> = batches.iter().map(|batch| batch.at).collect();
         calls.push((places, broker.mesh.call(owner, move |broker| append(broker, batches, wait))));
     }
-    for (at, produced) in append(broker.clone(), local, wait).await {
+    let appended = append_now(broker, local);
+    drop(turn);
+    for (at, produced) in durable(broker, appended, wait).await {
         results[at] = Some(produced);
     }
     for (places, call) in calls {
@@ -162,7 +174,11 @@ fn sort_by_shard(
                 Ok(found) => judge(broker, found, request.acks, partition.index, partition.records.as_ref()),
             };
             match judged {
-                Ok((id, owner, batch)) => by_shard.entry(owner).or_default().push(Batch { at, id, batch }),
+                Ok((id, owner, batch)) => {
+                    // Only a topic that was found has a batch.
+                    let rules = found.as_ref().map(|found| found.config.produce).expect("the topic was found");
+                    by_shard.entry(owner).or_default().push(Batch { at, id, batch, rules });
+                }
                 Err(refused) => results[at] = Some(refused),
             }
             at += 1;
@@ -190,7 +206,7 @@ fn judge(
     let now_ms = broker.storage.disk().wall_clock_ms();
     let none = Bytes::new();
     let mut batch = validate_produced(records.unwrap_or(&none), rules, now_ms).map_err(|error| invalid(&error))?;
-    if !batch.records_checked {
+    if !batch.records_checked && batch.bytes.len() <= CHECKED_HERE_BYTES_MAX {
         batch = check_compressed(&batch, rules, now_ms).map_err(|error| invalid(&error))?;
     }
     Ok((id, owner, batch))
@@ -201,11 +217,51 @@ fn invalid(error: &ProduceError) -> Produced {
     Produced { bad_record: error.record_index(), ..Produced::refused(code, Some(error.to_string())) }
 }
 
+/// Checks the records of compressed batches on a thread that is no shard's. A batch that is refused is taken away.
+async fn check_elsewhere(
+    broker: &Broker,
+    by_shard: &mut BTreeMap<ShardId, Vec<Batch>>,
+    results: &mut [Option<Produced>],
+) {
+    let now_ms = broker.storage.disk().wall_clock_ms();
+    let unchecked = by_shard.values().flatten().filter(|batch| !batch.batch.records_checked);
+    let unchecked: Vec<_> = unchecked.map(|batch| (batch.batch.clone(), batch.rules)).collect();
+    let check =
+        move || -> Vec<_> { unchecked.iter().map(|(batch, rules)| check_compressed(batch, rules, now_ms)).collect() };
+    let mut checked = glommio::executor().spawn_blocking(check).await.into_iter();
+    for batches in by_shard.values_mut() {
+        batches.retain_mut(|batch| {
+            if batch.batch.records_checked {
+                return true;
+            }
+            match checked.next().expect("each that was unchecked has its result") {
+                Ok(good) => batch.batch = good,
+                Err(error) => results[batch.at] = Some(invalid(&error)),
+            }
+            batch.batch.records_checked
+        });
+    }
+}
+
+/// A batch that is appended, or refused, and is not known to be durable yet.
+struct Pending {
+    at: usize,
+    result: Result<(Accepted, Offset), Produced>,
+    /// The broker's own time, if the topic wants that.
+    log_append_time: Option<TimestampMs>,
+}
+
 /// On the owner: appends all batches at once, then waits until they are durable.
 async fn append(broker: Rc<Broker>, batches: Vec<Batch>, wait: bool) -> Vec<(usize, Produced)> {
+    let pending = append_now(&broker, batches);
+    durable(&broker, pending, wait).await
+}
+
+/// On the owner: appends all batches.
+fn append_now(broker: &Broker, batches: Vec<Batch>) -> Vec<Pending> {
     let now_ms = broker.storage.disk().wall_clock_ms();
     let mut appended = Vec::with_capacity(batches.len());
-    for Batch { at, id, batch } in batches {
+    for Batch { at, id, batch, .. } in batches {
         let result = match broker.partition(id) {
             None => Err(Produced::refused(ErrorCode::UnknownTopicOrPartition, None)),
             Some(partition) => partition
@@ -215,10 +271,15 @@ async fn append(broker: Rc<Broker>, batches: Vec<Batch>, wait: bool) -> Vec<(usi
         };
         // The batch has the broker's own time by now, if the topic wants that.
         let log_append_time = batch.header.timestamp_type() == TimestampType::LogAppendTime;
-        appended.push((at, result, log_append_time.then_some(batch.header.max_timestamp)));
+        appended.push(Pending { at, result, log_append_time: log_append_time.then_some(batch.header.max_timestamp) });
     }
-    let mut produced = Vec::with_capacity(appended.len());
-    for (at, result, mut log_append_time) in appended {
+    appended
+}
+
+/// On the owner: waits until the batches are durable, unless nobody waits for that.
+async fn durable(broker: &Broker, pending: Vec<Pending>, wait: bool) -> Vec<(usize, Produced)> {
+    let mut produced = Vec::with_capacity(pending.len());
+    for Pending { at, result, mut log_append_time } in pending {
         let result = match result {
             Err(refused) => refused,
             Ok((accepted, log_start_offset)) => {
