@@ -1,19 +1,29 @@
 //! What the broker acknowledged is there after a crash: at its offset, once, in order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::client::{Ack, Producer, Seen, create_topic, numbered, produce, read_all, texts, watermarks};
 use crate::harness::{Broker, unique, wait_for};
 
 const PARTITIONS: i32 = 4;
-/// How many acknowledgements a broker gives before it is ended.
-const ACKS_A_ROUND: usize = 3_000;
+/// How many acknowledgements a broker gives at least before it is ended.
+const ACKS_A_ROUND_MIN: usize = 3_000;
+/// The rounds differ by less than this many, so that an end comes at any fill of a journal file, also after several.
+const ACKS_A_ROUND_SPREAD: usize = 20_000;
 /// How many records the load keeps unacknowledged, so that an end always hits records in flight.
 const OUTSTANDING_MAX: usize = 1_000;
+/// How often a load that rests looks whether it may go on.
+const REST: Duration = Duration::from_millis(5);
 
 /// How often a test ends the broker in mid-load.
 fn rounds() -> usize {
     std::env::var("CORELOG_KILL_ROUNDS").map_or(3, |text| text.parse().expect("CORELOG_KILL_ROUNDS is a number"))
+}
+
+/// How many acknowledgements the broker gives in `round` before it is ended.
+fn acks_in(round: usize) -> usize {
+    ACKS_A_ROUND_MIN + (round * 7_919) % ACKS_A_ROUND_SPREAD
 }
 
 /// The bytes of record `id`: of very different lengths, and telling where it belongs.
@@ -28,7 +38,7 @@ fn partition_of(id: usize) -> i32 {
 }
 
 /// Sends records without end while `end_and_restart` ends the broker, [`rounds`] times; returns the acknowledgements, in their order,
-/// and how many records were sent.
+/// and how many records were sent. The load rests while a round's outcome is read, or a fast broker would have it read for ever.
 fn load(
     broker: &mut Broker,
     topic: &str,
@@ -36,11 +46,14 @@ fn load(
     mut end_and_restart: impl FnMut(&mut Broker),
 ) -> (Vec<Ack>, usize, usize) {
     let producer = Producer::new(broker.bootstrap(), topic, settings);
-    let stop = AtomicBool::new(false);
+    let (stop, rest) = (AtomicBool::new(false), AtomicBool::new(false));
     let sent = std::thread::scope(|scope| {
         let loader = scope.spawn(|| {
             let mut id = 0;
             while !stop.load(Ordering::Relaxed) {
+                while rest.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed) {
+                    std::thread::sleep(REST);
+                }
                 wait_for("reports of earlier records", || {
                     (stop.load(Ordering::Relaxed) || producer.reported() + OUTSTANDING_MAX > id).then_some(())
                 });
@@ -54,11 +67,13 @@ fn load(
         for round in 0..rounds() {
             let before = producer.acked();
             wait_for("acknowledgements in mid-load", || {
-                (producer.acked() >= before + ACKS_A_ROUND || loader.is_finished()).then_some(())
+                (producer.acked() >= before + acks_in(round) || loader.is_finished()).then_some(())
             });
             assert!(!loader.is_finished(), "the load ended early in round {round}");
             end_and_restart(broker);
+            rest.store(true, Ordering::Relaxed);
             assert_acknowledged(broker, topic, &producer.acks());
+            rest.store(false, Ordering::Relaxed);
         }
         drop(_stop);
         loader.join().expect("the load runs to its end")

@@ -70,7 +70,7 @@ def kills(bench, count):
     try:
         os.environ["CORELOG_KILL_ROUNDS"] = str(count)
         command = ["cargo", "test", "--locked", "--release", "--test", "broker", "--", "delivery"]
-        with open(log, "wb") as out:
+        with open(log, "ab") as out:
             Process(command, log, BUILD_SECONDS_MAX + KILL_SECONDS_MAX * count, stdout=out).finish()
         results = [text for text in log.read_text(errors="replace").splitlines() if text.startswith("test result:")]
         bench.report(name, f"{time.monotonic() - began:.0f} s; {'; '.join(results)}")
