@@ -7,7 +7,7 @@
 //! | [`vocabulary`] | the domain's small types: offsets, epochs, partition and shard ids |
 //! | [`disk`] | the small I/O trait, and direct I/O on io_uring behind it |
 //! | [`record`] | Kafka's record batches |
-//! | [`storage`] | the engine; so far the journal's format and what recovery reads of it |
+//! | [`storage`] | the engine: journal, segments, recovery |
 //! | [`partition`] | a partition as its leader sees it; so far its idempotent producers |
 //! | [`config`] | every configuration key with its bounds; the broker's values, and the topics' |
 //! | [`metadata`] | topics, partitions, placement and producer ids: a state machine fed by commands |
