@@ -1,7 +1,6 @@
 //! The configuration of topics and of the broker: described, altered, refused, and acted on. Over raw frames, because
 //! librdkafka's wrapper drops the errors.
 
-use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::alter_configs_request::{
     AlterConfigsResource as WholeResource, AlterableConfig as WholeConfig,
 };
@@ -18,13 +17,12 @@ use kafka_protocol::messages::{
     IncrementalAlterConfigsRequest, ProduceRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
-use kafka_protocol::records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
 use rdkafka::Offset;
 use rdkafka::message::{Message, Timestamp};
 
 use crate::client::{assign, consumer, numbered, poll_once, produce, read_all, texts};
 use crate::harness::{Broker, now_ms, unique, wait_for};
-use crate::wire::Wire;
+use crate::wire::{Wire, batch_of_one};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -181,25 +179,8 @@ fn produce_one(
     value: &[u8],
     timestamp: i64,
 ) -> PartitionProduceResponse {
-    let record = Record {
-        transactional: false,
-        control: false,
-        delete_horizon: false,
-        partition_leader_epoch: -1,
-        producer_id: -1,
-        producer_epoch: -1,
-        timestamp_type: TimestampType::Creation,
-        offset: 0,
-        sequence: -1,
-        timestamp,
-        key: key.map(Bytes::from_static),
-        value: Some(Bytes::copy_from_slice(value)),
-        headers: Default::default(),
-    };
-    let mut batch = BytesMut::new();
-    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
-    RecordBatchEncoder::encode(&mut batch, [&record], &options).expect("a batch");
-    let partition = PartitionProduceData::default().with_index(0).with_records(Some(batch.freeze()));
+    let partition =
+        PartitionProduceData::default().with_index(0).with_records(Some(batch_of_one(key, value, timestamp)));
     let data = TopicProduceData::default().with_name(TopicName(text(topic))).with_partition_data(vec![partition]);
     let request = ProduceRequest::default().with_acks(acks).with_timeout_ms(20_000).with_topic_data(vec![data]);
     wire.call(9, &request).responses.remove(0).partition_responses.remove(0)

@@ -1,15 +1,14 @@
 //! A connection whose requests are all for one shard's partitions moves to that shard, and its client does not notice.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{ApiKey, FetchRequest, ProduceRequest, ProduceResponse, TopicName};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
-use kafka_protocol::records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
 
 use crate::client::create_topic;
 use crate::harness::{Broker, now_ms, unique};
-use crate::wire::{Wire, flexible_request};
+use crate::wire::{Wire, batch_of_one, flexible_request};
 
 const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 12;
@@ -17,30 +16,12 @@ const FETCH_VERSION: i16 = 12;
 const REQUESTS: usize = 160;
 const IN_FLIGHT: usize = 8;
 
-fn batch() -> Bytes {
-    let record = Record {
-        transactional: false,
-        control: false,
-        delete_horizon: false,
-        partition_leader_epoch: -1,
-        producer_id: -1,
-        producer_epoch: -1,
-        timestamp_type: TimestampType::Creation,
-        offset: 0,
-        sequence: -1,
-        timestamp: now_ms(),
-        key: None,
-        value: Some(Bytes::from_static(b"a record")),
-        headers: Default::default(),
-    };
-    let mut batch = BytesMut::new();
-    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
-    RecordBatchEncoder::encode(&mut batch, [&record], &options).expect("a batch");
-    batch.freeze()
-}
-
 fn produce_frame(topic: &str, partition: i32, correlation: i32) -> Vec<u8> {
-    let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch()));
+    let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch_of_one(
+        None,
+        b"a record",
+        now_ms(),
+    )));
     let name = TopicName(StrBytes::from_string(topic.to_owned()));
     let data = TopicProduceData::default().with_name(name).with_partition_data(vec![data]);
     let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(20_000).with_topic_data(vec![data]);
