@@ -18,7 +18,7 @@ use crate::process::Process;
 
 /// How long a broker may take to start or to stop: Kafka takes minutes with many partitions on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(600);
-/// How many of the log's last lines an error shows.
+/// How many of the log's first and of its last lines an error shows.
 const LOG_LINES_SHOWN: usize = 20;
 
 /// A broker's process, and its data directory, which goes with it.
@@ -86,9 +86,9 @@ impl Broker {
         Process(self.child.id())
     }
 
-    /// The last lines of its log.
-    pub fn log_end(&self) -> String {
-        self.log.end()
+    /// The first and the last lines of its log.
+    pub fn log_ends(&self) -> String {
+        self.log.ends()
     }
 
     /// Waits until it tells clients of a broker.
@@ -110,9 +110,9 @@ impl Broker {
                 return Ok(answer);
             }
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended with {status}; its log ends:\n{}", self.kind, self.log.end());
+                bail!("{} ended with {status}; its log:\n{}", self.kind, self.log.ends());
             }
-            ensure!(Instant::now() < end, "{} did not give {what} in {DEADLINE:?}:\n{}", self.kind, self.log.end());
+            ensure!(Instant::now() < end, "{} did not give {what} in {DEADLINE:?}:\n{}", self.kind, self.log.ends());
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -143,7 +143,7 @@ impl Broker {
                     matches!(status.code(), Some(0 | 143)),
                     "{} ended with {status}:\n{}",
                     self.kind,
-                    self.log.end()
+                    self.log.ends()
                 );
                 return Ok(());
             }
@@ -195,6 +195,7 @@ struct Log(Arc<Mutex<Lines>>);
 #[derive(Default)]
 struct Lines {
     address: Option<SocketAddr>,
+    first: Vec<String>,
     last: VecDeque<String>,
 }
 
@@ -213,6 +214,10 @@ impl Log {
         if let Some((_, rest)) = line.split_once("serving on ") {
             lines.address = rest.split_whitespace().next().and_then(|address| address.parse().ok());
         }
+        if lines.first.len() < LOG_LINES_SHOWN {
+            lines.first.push(line);
+            return;
+        }
         if lines.last.len() == LOG_LINES_SHOWN {
             lines.last.pop_front();
         }
@@ -223,8 +228,8 @@ impl Log {
         self.0.lock().unwrap_or_else(|broken| broken.into_inner()).address
     }
 
-    fn end(&self) -> String {
+    fn ends(&self) -> String {
         let lines = self.0.lock().unwrap_or_else(|broken| broken.into_inner());
-        Vec::from_iter(lines.last.iter().map(String::as_str)).join("\n")
+        Vec::from_iter(lines.first.iter().chain(&lines.last).map(String::as_str)).join("\n")
     }
 }

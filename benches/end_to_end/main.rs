@@ -108,7 +108,7 @@ fn measure_loads(
                 Work::Produce(load) => produce::measure(row.name, load, broker, &options.timing()),
                 Work::Consume(load) => consume::measure(row.name, load, broker, &options.timing()),
             };
-            match measured.with_context(|| format!("the broker's log ends:\n{}", broker.log_end())) {
+            match measured.with_context(|| format!("the broker's log:\n{}", broker.log_ends())) {
                 Ok(measured) => report.add(row.name, broker.kind, measured),
                 Err(error) => report.add_failure(row.name, broker.kind, &error),
             }

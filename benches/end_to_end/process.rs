@@ -5,6 +5,26 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+/// CPU time that the machine has spent so far on anything at all, its host's other machines included.
+///
+/// # Errors
+/// When `/proc/stat` is not as it should be.
+pub fn machine_cpu() -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().and_then(|line| line.strip_prefix("cpu ")).context("no cpu line in /proc/stat")?;
+    // user, nice, system, idle, iowait, irq, softirq, steal; what guests took is in user already.
+    let ticks: Result<Vec<u64>, _> = line.split_whitespace().take(8).map(str::parse).collect();
+    let ticks = ticks?;
+    let idle: u64 = ticks.iter().skip(3).take(2).sum();
+    Ok(from_ticks(ticks.iter().sum::<u64>() - idle))
+}
+
+fn from_ticks(ticks: u64) -> Duration {
+    // SAFETY: sysconf(3) touches no memory of ours.
+    let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64)
+}
+
 /// A process that runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Process(pub u32);
@@ -33,9 +53,7 @@ impl Process {
         let (_, fields) = stat.rsplit_once(')').context("a stat file without a name")?;
         let mut fields = fields.split_whitespace().skip(11).map(str::parse::<u64>);
         let mut ticks = || fields.next().context("a short stat file")?.context("a stat field that is no number");
-        // SAFETY: sysconf(3) touches no memory of ours.
-        let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-        Ok(Duration::from_secs_f64((ticks()? + ticks()?) as f64 / ticks_per_second as f64))
+        Ok(from_ticks(ticks()? + ticks()?))
     }
 
     /// Its resident memory, in bytes.

@@ -20,6 +20,8 @@ pub struct Measured {
     pub broker_cpu_us: f64,
     /// CPU time of this process a message, microseconds.
     pub client_cpu_us: f64,
+    /// What else the machine was busy with, percent of all its cores.
+    pub other_cpu_percent: f64,
     /// The broker's resident memory at the end, MiB.
     pub resident_mib: f64,
 }
@@ -41,6 +43,7 @@ impl Measured {
             latency_ms: [0.5, 0.99, 0.999].map(|quantile| latencies.value_at_quantile(quantile) as f64 / 1e6),
             broker_cpu_us: each_us(window.broker_cpu),
             client_cpu_us: each_us(window.client_cpu),
+            other_cpu_percent: window.other_cpu * 100.0,
             resident_mib: mib(resident_bytes),
         }
     }
@@ -112,7 +115,7 @@ impl Report {
     pub fn add(&mut self, row: &'static str, broker: BrokerKind, measured: Measured) {
         if self.rows.is_empty() {
             println!(
-                "{:<26} {:<14} {:>11} {:>8} {:>8} {:>8} {:>8} {:>10} {:>10} {:>8} {:>9}",
+                "{:<26} {:<14} {:>11} {:>8} {:>8} {:>8} {:>8} {:>10} {:>10} {:>7} {:>8} {:>9}",
                 "row",
                 "broker",
                 "msg/s",
@@ -122,6 +125,7 @@ impl Report {
                 "p999 ms",
                 "broker µs",
                 "client µs",
+                "other %",
                 "RSS MiB",
                 "1st/this"
             );
@@ -130,12 +134,13 @@ impl Report {
         let ratio = first.messages_per_second / measured.messages_per_second;
         let [p50, p99, p999] = measured.latency_ms;
         println!(
-            "{row:<26} {broker:<14} {:>11.0} {:>8.1} {p50:>8.3} {p99:>8.3} {p999:>8.3} {:>10.3} {:>10.3} {:>8.0} \
+            "{row:<26} {broker:<14} {:>11.0} {:>8.1} {p50:>8.3} {p99:>8.3} {p999:>8.3} {:>10.3} {:>10.3} {:>7.0} {:>8.0} \
              {ratio:>9.2}",
             measured.messages_per_second,
             measured.megabytes_per_second,
             measured.broker_cpu_us,
             measured.client_cpu_us,
+            measured.other_cpu_percent,
             measured.resident_mib
         );
         self.rows.push((row, broker, measured));
@@ -160,11 +165,13 @@ impl Report {
             objects.push(format!(
                 "{{\"row\": \"{row}\", \"broker\": \"{broker}\", \"messages_per_second\": {:.1}, \
                  \"megabytes_per_second\": {:.3}, \"p50_ms\": {p50:.4}, \"p99_ms\": {p99:.4}, \"p999_ms\": {p999:.4}, \
-                 \"broker_cpu_us\": {:.4}, \"client_cpu_us\": {:.4}, \"resident_mib\": {:.1}}}",
+                 \"broker_cpu_us\": {:.4}, \"client_cpu_us\": {:.4}, \"other_cpu_percent\": {:.1}, \
+                 \"resident_mib\": {:.1}}}",
                 measured.messages_per_second,
                 measured.megabytes_per_second,
                 measured.broker_cpu_us,
                 measured.client_cpu_us,
+                measured.other_cpu_percent,
                 measured.resident_mib
             ));
         }

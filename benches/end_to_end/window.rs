@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::options::Timing;
-use crate::process::Process;
+use crate::process::{Process, machine_cpu};
 
 const WARM_UP: u8 = 0;
 const MEASURED: u8 = 1;
@@ -43,6 +43,8 @@ pub struct Window {
     pub broker_cpu: Duration,
     /// CPU time of this process in it.
     pub client_cpu: Duration,
+    /// CPU time that went to anything else, as a part of all that the cores had.
+    pub other_cpu: f64,
 }
 
 /// Lets the load run through its phases.
@@ -51,17 +53,19 @@ pub struct Window {
 /// When the broker is gone.
 pub fn run(phase: &Phase, timing: &Timing, broker: Process) -> anyhow::Result<Window> {
     sleep(phase, timing.warm_up);
-    let (broker_before, client_before, start) = (broker.cpu()?, Process::own().cpu()?, Instant::now());
+    let (broker_before, client_before) = (broker.cpu()?, Process::own().cpu()?);
+    let (machine_before, start) = (machine_cpu()?, Instant::now());
     // A load that has ended stays ended.
     let _ended = phase.0.compare_exchange(WARM_UP, MEASURED, Ordering::Relaxed, Ordering::Relaxed);
     sleep(phase, timing.duration);
     phase.end();
     let elapsed = start.elapsed();
-    Ok(Window {
-        elapsed,
-        broker_cpu: broker.cpu()?.saturating_sub(broker_before),
-        client_cpu: Process::own().cpu()?.saturating_sub(client_before),
-    })
+    let machine_cpu = machine_cpu()?.saturating_sub(machine_before);
+    let broker_cpu = broker.cpu()?.saturating_sub(broker_before);
+    let client_cpu = Process::own().cpu()?.saturating_sub(client_before);
+    let cores = std::thread::available_parallelism()?.get();
+    let other_cpu = machine_cpu.saturating_sub(broker_cpu + client_cpu).div_duration_f64(elapsed) / cores as f64;
+    Ok(Window { elapsed, broker_cpu, client_cpu, other_cpu })
 }
 
 fn sleep(phase: &Phase, duration: Duration) {
