@@ -33,6 +33,8 @@ use crate::vocabulary::{Offset, PartitionId};
 
 /// How long connections have to end once the broker stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long to look for the reason of a shard's end at start; it is there already.
+const ENDED_PATIENCE: Duration = Duration::from_secs(1);
 /// glommio's own buffers for each executor: it registers them three times, which the default limit on locked memory
 /// must hold.
 const IO_MEMORY_BYTES: usize = 64 << 10;
@@ -104,7 +106,9 @@ pub enum StartError {
     )]
     NoUring(std::io::Error),
     /// An executor did not start.
-    #[error("a shard did not start: {0}")]
+    #[error(
+        "a shard did not start: {0}; when memory is what it lacks, raise the limit on locked memory (ulimit -l), which counts for all processes of a user"
+    )]
     Executor(String),
     /// The data directory has no direct I/O.
     #[error(
@@ -248,7 +252,7 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         match readiness.recv() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(StartError::Executor(error)),
-            Err(_) => return Err(StartError::Executor("it ended at once".into())),
+            Err(_) => return Err(StartError::Executor(why_one_ended(shards))),
         }
     }
     let listener = Arc::new(listener);
@@ -290,6 +294,22 @@ pub(super) fn executor(placement: Placement, name: &str) -> LocalExecutorBuilder
         .io_memory(IO_MEMORY_BYTES)
         .preempt_timer(Duration::from_millis(1))
         .blocking_thread_pool_placement(PoolPlacement::Unbound(2))
+}
+
+/// Why the first of the shards to end has ended. An executor that could not be made ends without a word, and only joining
+/// it tells; the others go on, so each is joined from a thread of its own.
+fn why_one_ended(shards: Vec<ExecutorJoinHandle<Result<(), String>>>) -> String {
+    let (ended, first) = flume::unbounded();
+    for shard in shards {
+        let ended = ended.clone();
+        std::thread::spawn(move || {
+            if let Err(error) = shard.join().map_err(|error| error.to_string()).and_then(|served| served) {
+                // Only the first is heard.
+                let _unheard = ended.send(error);
+            }
+        });
+    }
+    first.recv_timeout(ENDED_PATIENCE).unwrap_or_else(|_| "it ended at once".into())
 }
 
 fn lock(data_dir: &Path) -> Result<File, StartError> {
