@@ -72,7 +72,7 @@ pub fn measure(name: &str, load: &ConsumeLoad, broker: &mut Broker, timing: &Tim
         let read = consumer.join().map_err(|_| anyhow::anyhow!("the consumer panicked"))??;
         anyhow::Ok((window?, read))
     })?;
-    ensure!(messages > 0, "the topic was read to its end before the measured window began");
+    ensure!(messages > 0, "nothing was read in the measured window: no answer came, or the topic had been read before");
     let resident_bytes = broker.process().resident_bytes()?;
     control.delete_topic(name)?;
     Ok(Measured::load(&window, messages, load.value_bytes, &latencies, resident_bytes))

@@ -49,6 +49,7 @@ pub fn measure(name: &str, load: &ProduceLoad, broker: &mut Broker, timing: &Tim
         }
         anyhow::Ok((window?, all))
     })?;
+    ensure!(!latencies.is_empty(), "no request was answered in the measured window");
     let messages = latencies.len() * load.records_per_request as u64;
     let resident_bytes = broker.process().resident_bytes()?;
     control.delete_topic(name)?;
