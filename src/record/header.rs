@@ -40,7 +40,11 @@ pub(super) const MAGIC_AT: usize = 16;
 const CRC_AT: usize = 17;
 /// What the checksum covers starts here.
 const ATTRIBUTES_AT: usize = 21;
+const BASE_TIMESTAMP_AT: usize = 27;
 const MAX_TIMESTAMP_AT: usize = 35;
+const PRODUCER_ID_AT: usize = 43;
+const PRODUCER_EPOCH_AT: usize = 51;
+const BASE_SEQUENCE_AT: usize = 53;
 
 const _: () = assert!(ATTRIBUTES_AT == CRC_AT + 4 && LEADER_EPOCH_AT == BATCH_OVERHEAD);
 
@@ -319,6 +323,27 @@ pub fn set_placement(batch: &mut [u8], base_offset: Offset, leader_epoch: Leader
     batch[LEADER_EPOCH_AT..MAGIC_AT].copy_from_slice(&leader_epoch.to_be_bytes());
 }
 
+/// Makes a batch that a client sends over and over a new one: gives it a time and a producer's place, and its checksum.
+/// All its records must have had one timestamp; they have `timestamp` afterwards, in milliseconds. For the rest see
+/// [`BatchBuilder::producer`](super::BatchBuilder::producer); a producer that is not idempotent has −1 in all three.
+///
+/// # Panics
+/// When `batch` is shorter than a header; a batch that was built is not.
+pub fn restamp(
+    batch: &mut [u8],
+    timestamp: TimestampMs,
+    producer_id: ProducerId,
+    producer_epoch: ProducerEpoch,
+    base_sequence: i32,
+) {
+    batch[BASE_TIMESTAMP_AT..MAX_TIMESTAMP_AT].copy_from_slice(&timestamp.to_be_bytes());
+    batch[MAX_TIMESTAMP_AT..PRODUCER_ID_AT].copy_from_slice(&timestamp.to_be_bytes());
+    batch[PRODUCER_ID_AT..PRODUCER_EPOCH_AT].copy_from_slice(&producer_id.to_be_bytes());
+    batch[PRODUCER_EPOCH_AT..BASE_SEQUENCE_AT].copy_from_slice(&producer_epoch.to_be_bytes());
+    batch[BASE_SEQUENCE_AT..BASE_SEQUENCE_AT + 4].copy_from_slice(&base_sequence.to_be_bytes());
+    set_crc(batch);
+}
+
 /// Whether a whole batch matches its checksum. `false` for fewer bytes than a header has.
 pub fn verify_crc(batch: &[u8]) -> bool {
     batch.len() >= BATCH_HEADER_LEN && batch_crc(batch).to_be_bytes() == batch[CRC_AT..ATTRIBUTES_AT]
@@ -375,6 +400,19 @@ mod tests {
         0, 0, 0, 1, // record count
         18, 0, 2, 0, 1, 4, b'h', b'i', 0, 0,
     ];
+
+    #[test]
+    fn a_restamped_batch_is_the_one_that_would_have_been_built() {
+        let build = |timestamp, (id, epoch, sequence)| {
+            let mut builder = crate::record::BatchBuilder::new().producer(id, epoch, sequence);
+            builder.append(timestamp, Some(b"k"), Some(b"first"), &[]).append(timestamp, None, Some(b"second"), &[]);
+            builder.build().unwrap()
+        };
+        let mut batch = build(1000, (NO_PRODUCER_ID, NO_PRODUCER_EPOCH, NO_SEQUENCE)).to_vec();
+        restamp(&mut batch, 1_700_000_000_123, 9, 2, 50);
+        assert_eq!(batch, build(1_700_000_000_123, (9, 2, 50)));
+        assert!(verify_crc(&batch));
+    }
 
     #[test]
     fn a_header_is_read_field_by_field_and_written_back() {

@@ -59,7 +59,7 @@ pub use builder::{BatchBuilder, BuildError};
 pub use compression::{DECOMPRESSED_BYTES_MAX, DecompressError, compress, decompress};
 pub use header::{
     Attributes, BATCH_HEADER_LEN, BATCH_OVERHEAD, BatchError, BatchHeader, Compression, MAGIC, NO_PRODUCER_EPOCH,
-    NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, TimestampType, set_placement, verify_crc,
+    NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, TimestampType, restamp, set_placement, verify_crc,
 };
 pub use produced::{ProduceError, ProduceRules, ProducedBatch, check_compressed, validate_produced};
 pub use records::{

@@ -1,0 +1,35 @@
+//! The `corelog-load` command.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use corelog_load::load::Interrupt;
+use corelog_load::options::{Command, CommandLine};
+use corelog_load::report::Ended;
+use corelog_load::workload;
+
+/// The exit code of a run that Ctrl-C ended, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    match run(&CommandLine::parse()) {
+        Ok(Ended::Complete) => ExitCode::SUCCESS,
+        Ok(Ended::Interrupted) => ExitCode::from(INTERRUPTED),
+        Ok(Ended::Failed) => ExitCode::FAILURE,
+        Err(error) => {
+            // Without a terminal there is nobody to tell, and the exit code still does.
+            let _unseen = writeln!(std::io::stderr(), "corelog-load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(line: &CommandLine) -> anyhow::Result<Ended> {
+    let command: Vec<String> = std::env::args().collect();
+    let interrupt = Interrupt::on_signals()?;
+    let report = match &line.command {
+        Command::Produce(options) => workload::produce::produce(options, &command, &interrupt)?,
+    };
+    Ok(report.ended)
+}

@@ -1,0 +1,288 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::ensure;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use corelog::record::Compression;
+
+use crate::keys::KeyKind;
+use crate::payload::PayloadKind;
+
+/// Measures brokers that speak the Apache Kafka protocol.
+///
+/// Every figure is of the measured time: from the end of the warm-up to the last record that arrived. MB are 10⁶ bytes.
+#[derive(Debug, Parser)]
+#[command(name = "corelog-load", version)]
+pub struct CommandLine {
+    /// What is to be done.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The workloads.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Producers, at a given rate or as fast as the broker takes it.
+    Produce(ProduceOptions),
+}
+
+/// Where the broker is.
+#[derive(Clone, Debug, Args)]
+pub struct BrokerOptions {
+    /// The broker, or several, of which the first one that answers is asked.
+    #[arg(long, value_name = "HOST:PORT,...", default_value = "127.0.0.1:9092")]
+    pub bootstrap: String,
+    /// The topic.
+    #[arg(long, default_value = "corelog-load")]
+    pub topic: String,
+    /// The broker's process, whose CPU and memory are reported; found by its port when it is on this machine.
+    #[arg(long, value_name = "PID")]
+    pub broker_pid: Option<u32>,
+}
+
+/// What becomes of the figures.
+#[derive(Clone, Debug, Args)]
+pub struct OutputOptions {
+    /// Writes all figures to this file, with what is needed to repeat the run.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Writes the latencies to this file, in HdrHistogram's format, milliseconds.
+    #[arg(long, value_name = "FILE")]
+    pub hgrm: Option<PathBuf>,
+    /// Shows nothing while the load runs.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// A topic that may have to be created.
+#[derive(Clone, Debug, Args)]
+pub struct TopicOptions {
+    /// Partitions: the topic is created with so many (1 by default), or must have them.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub partitions: Option<u32>,
+    /// Replicas of a topic that is created; −1 for the broker's default.
+    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    pub replication_factor: i16,
+}
+
+/// What producers send, and how.
+#[derive(Clone, Debug, Args)]
+pub struct ProducerOptions {
+    /// Producers, each with a thread, and a connection to each leader of its partitions.
+    ///
+    /// Without keys the partitions are shared out among them; with keys each producer fills all.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub producers: u64,
+    /// Bytes of a record's value.
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub record_bytes: usize,
+    /// Records of a batch; each request has one batch.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub records_per_batch: u32,
+    /// Requests that a connection has on their way, at most.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub in_flight: u16,
+    /// What an acknowledgement means: all replicas in sync have it, the leader has it, or none is sent.
+    #[arg(long, value_enum, default_value_t = Acks::All, allow_negative_numbers = true)]
+    pub acks: Acks,
+    /// How batches are compressed. Without keys that is done before the load starts.
+    #[arg(long, value_enum, default_value_t = Codec::None)]
+    pub compression: Codec,
+    /// Producers have a producer id and number their batches.
+    #[arg(long)]
+    pub idempotent: bool,
+    /// Keys: none, uniform:N or zipf:N. A record goes to the partition of its key, as Kafka's clients choose it.
+    #[arg(long, value_name = "KEYS", default_value = "none")]
+    pub keys: KeyKind,
+    /// Values: seed or seed:N for text, file:PATH for a file's bytes, ratio:X for bytes that compress to 1/X.
+    #[arg(long, value_name = "VALUES", default_value = "seed")]
+    pub payload: PayloadKind,
+}
+
+/// `produce`.
+#[derive(Clone, Debug, Args)]
+pub struct ProduceOptions {
+    /// Where.
+    #[command(flatten)]
+    pub broker: BrokerOptions,
+    /// The topic.
+    #[command(flatten)]
+    pub topic: TopicOptions,
+    /// What and how.
+    #[command(flatten)]
+    pub producer: ProducerOptions,
+    /// Records a second of all producers together, evenly spaced; as many as possible when not told.
+    ///
+    /// With a rate, latency counts from the time at which a batch was meant to be sent, and not from when the broker
+    /// let it be sent; without, from the sending.
+    #[arg(long, value_name = "RECORDS/S", value_parser = rate)]
+    pub rate: Option<f64>,
+    /// How long, after the warm-up.
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "records", default_value = "10s")]
+    pub duration: Duration,
+    /// How many records, the warm-up's among them, instead of how long.
+    #[arg(long, value_name = "N")]
+    pub records: Option<u64>,
+    /// How long the load runs before it counts; 1s, or none with --records.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub warm_up: Option<Duration>,
+    /// What becomes of the figures.
+    #[command(flatten)]
+    pub output: OutputOptions,
+}
+
+impl ProduceOptions {
+    /// How long the warm-up is.
+    pub fn warm_up(&self) -> Duration {
+        let usual = if self.records.is_some() { Duration::ZERO } else { Duration::from_secs(1) };
+        self.warm_up.unwrap_or(usual)
+    }
+
+    /// How long the load counts; `None` when a number of records ends it.
+    pub fn duration(&self) -> Option<Duration> {
+        self.records.is_none().then_some(self.duration)
+    }
+}
+
+impl ProducerOptions {
+    /// Refuses what cannot go together.
+    ///
+    /// # Errors
+    /// When something cannot.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if self.idempotent {
+            ensure!(self.acks == Acks::All, "--idempotent needs --acks all");
+            ensure!(
+                self.in_flight <= 5,
+                "--idempotent allows at most 5 requests in flight: brokers remember no more batches of a producer"
+            );
+        }
+        let batch_bytes = self.record_bytes.checked_mul(self.records_per_batch as usize);
+        ensure!(
+            batch_bytes.is_some_and(|bytes| bytes <= 1 << 30),
+            "{} records of {} bytes are more than 1 GiB a batch",
+            self.records_per_batch,
+            self.record_bytes
+        );
+        Ok(())
+    }
+}
+
+/// Kafka's `acks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Acks {
+    /// All replicas in sync have it.
+    #[value(alias = "-1")]
+    All,
+    /// The leader has it.
+    #[value(name = "1")]
+    Leader,
+    /// No answer is sent, so that latency and loss are unknown.
+    #[value(name = "0")]
+    None,
+}
+
+impl Acks {
+    /// As it stands in a request.
+    pub fn code(self) -> i16 {
+        match self {
+            Acks::All => -1,
+            Acks::Leader => 1,
+            Acks::None => 0,
+        }
+    }
+}
+
+/// Kafka's `compression.type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Codec {
+    /// Not at all.
+    None,
+    /// gzip.
+    Gzip,
+    /// snappy.
+    Snappy,
+    /// lz4.
+    Lz4,
+    /// zstd.
+    Zstd,
+}
+
+impl Codec {
+    /// As batches have it.
+    pub fn compression(self) -> Compression {
+        match self {
+            Codec::None => Compression::None,
+            Codec::Gzip => Compression::Gzip,
+            Codec::Snappy => Compression::Snappy,
+            Codec::Lz4 => Compression::Lz4,
+            Codec::Zstd => Compression::Zstd,
+        }
+    }
+}
+
+/// A rate: a number above 0.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
+        _ => Err("it is a number above 0".to_owned()),
+    }
+}
+
+/// A time: a number with `ms`, `s`, `m` or `h`; seconds without.
+fn duration(text: &str) -> Result<Duration, String> {
+    let unit_at = text.find(|character: char| character.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("'{unit}' is none of ms, s, m and h")),
+    };
+    let number: f64 = number.parse().map_err(|_| "it is a number with ms, s, m or h".to_owned())?;
+    match Duration::try_from_secs_f64(number * seconds) {
+        Ok(duration) if duration <= Duration::from_secs(365 * 86_400) => Ok(duration),
+        _ => Err("it is a time from 0 to a year".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_understood_or_refused() {
+        for (text, ms) in [("500ms", 500), ("2", 2000), ("1.5s", 1500), ("3m", 180_000), ("1h", 3_600_000), ("0", 0)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for bad in ["", "s", "-1s", "5d", "1s2", "9e99"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert!(rate("0").is_err() && rate("x").is_err() && rate("inf").is_err());
+    }
+
+    #[test]
+    fn what_cannot_go_together_is_refused() {
+        let parse = |more: &str| {
+            let line = format!("corelog-load produce {more}");
+            let Command::Produce(options) = CommandLine::try_parse_from(line.split_whitespace())?.command;
+            Ok::<_, clap::Error>(options)
+        };
+        assert!(parse("--records 5 --duration 5s").is_err());
+        assert!(parse("--records 5").expect("options").duration().is_none());
+        for bad in ["--idempotent --acks 1", "--idempotent --in-flight 6", "--record-bytes 2000000000"] {
+            assert!(parse(bad).expect("options").producer.check().is_err(), "{bad}");
+        }
+        assert!(parse("--idempotent --acks -1").is_ok_and(|options| options.producer.check().is_ok()));
+    }
+}

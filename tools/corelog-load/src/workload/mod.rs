@@ -1,0 +1,114 @@
+//! The workloads, and what running one takes whatever it is.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`produce`] | producers |
+//! | `producer` | one producer's thread |
+
+pub mod produce;
+mod producer;
+
+use std::io::Write;
+
+use anyhow::Context;
+
+use crate::client::cluster::Cluster;
+use crate::clock;
+use crate::live::Live;
+use crate::load::Load;
+use crate::machine::Machine;
+use crate::measure::Track;
+use crate::observe::observe;
+use crate::options::{BrokerOptions, OutputOptions};
+use crate::process::Process;
+use crate::report::{self, ApiRange, Broker, Ended, Report};
+
+/// A thread's work. What goes wrong it tells the load.
+pub type Worker<'a> = Box<dyn FnOnce() + Send + 'a>;
+
+/// What a run is told as.
+pub struct Plan<'a> {
+    /// The workload's name.
+    pub workload: &'a str,
+    /// The command line.
+    pub command: &'a [String],
+    /// Records a second that were asked for.
+    pub rate: Option<f64>,
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// The broker's options.
+    pub broker: &'a BrokerOptions,
+    /// What becomes of the figures.
+    pub output: &'a OutputOptions,
+}
+
+/// Runs the workers on a thread each, watches them, calls `conclude` when all have ended, and makes the report.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn run(
+    plan: &Plan<'_>,
+    load: &Load,
+    tracks: &[Track],
+    workers: Vec<Worker<'_>>,
+    conclude: impl FnOnce(&Load),
+) -> anyhow::Result<Report> {
+    let started_unix_ms = clock::unix_ms();
+    let process = match plan.broker.broker_pid {
+        Some(id) => Some(Process(id)),
+        None => Process::listening_on(plan.cluster.address()),
+    };
+    let mut live = Live::new(plan.output.quiet);
+    let observed = std::thread::scope(|scope| {
+        let threads: Vec<_> = workers.into_iter().map(|worker| scope.spawn(worker)).collect();
+        observe(load, tracks, process, &mut live, || threads.iter().any(|thread| !thread.is_finished()))
+    });
+    conclude(load);
+    let failures = load.failures();
+    let reports = tracks.iter().zip(&observed.tracks);
+    let report = Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: plan.command.to_vec(),
+        workload: plan.workload.to_owned(),
+        started_unix_ms,
+        machine: Machine::this(),
+        broker: Broker {
+            address: plan.cluster.address().to_string(),
+            process: process.and_then(|process| process.name().ok()),
+            api_versions: api_ranges(plan.cluster),
+        },
+        rate_asked: plan.rate,
+        ended: match (failures.is_empty(), load.is_interrupted()) {
+            (false, _) => Ended::Failed,
+            (true, true) => Ended::Interrupted,
+            (true, false) => Ended::Complete,
+        },
+        failures,
+        tracks: reports.map(|(track, split)| report::track_report(track, split, load.measured_from())).collect(),
+        broker_usage: observed.broker,
+        client_usage: observed.client,
+        series: observed.series,
+    };
+    std::io::stdout().write_all(report::table(&report).as_bytes()).context("print the summary")?;
+    if let Some(path) = &plan.output.json {
+        report::write_json(&report, path)?;
+    }
+    if let Some(path) = &plan.output.hgrm {
+        // The last track with latencies: what the others lead to.
+        let with_latency = tracks.iter().zip(&observed.tracks).rfind(|(track, _)| track.latency_of.is_some());
+        if let Some((_, split)) = with_latency {
+            let text = report::hgrm(&split.measured.latency);
+            std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+        }
+    }
+    Ok(report)
+}
+
+fn api_ranges(cluster: &Cluster) -> Vec<ApiRange> {
+    let range = |api: &corelog::protocol::messages::api_versions::ApiVersion| ApiRange {
+        key: api.api_key,
+        min: api.min_version,
+        max: api.max_version,
+    };
+    cluster.versions().iter().map(range).collect()
+}

@@ -1,0 +1,184 @@
+//! Producers, at a given rate or as fast as the broker takes it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use corelog::protocol::ApiKey;
+
+use super::producer::{Manner, Producer};
+use super::{Plan, Worker, run};
+use crate::batches::{BatchSource, Shape};
+use crate::client::cluster::{Cluster, Topic};
+use crate::keys::KeyKind;
+use crate::load::{Interrupt, Load};
+use crate::measure::{Recorder, Track};
+use crate::options::{Acks, ProduceOptions, ProducerOptions};
+use crate::report::Report;
+use crate::schedule::Schedule;
+
+/// A load may be so much behind its schedule in the end, as a share of its length: a stall just before the end is none.
+const BEHIND_SHARE_MAX: f64 = 0.05;
+/// And at least so much.
+const BEHIND_MIN: Duration = Duration::from_millis(250);
+
+/// Runs the workload.
+///
+/// # Errors
+/// When it cannot start, or the figures cannot be written.
+pub fn produce(options: &ProduceOptions, command: &[String], interrupt: &Interrupt) -> anyhow::Result<Report> {
+    options.producer.check()?;
+    let mut cluster = Cluster::connect(&options.broker.bootstrap)?;
+    let topic =
+        cluster.topic_or_create(&options.broker.topic, options.topic.partitions, options.topic.replication_factor)?;
+    let shape = shape(&options.producer, None);
+    let producers = producers(&options.producer, &shape, options.rate, options.records, &topic, &mut cluster)?;
+    // All that takes time is done: the load's clock starts.
+    let load = Load::new(options.warm_up(), options.duration(), interrupt);
+    let track = track(&options.producer, options.rate, &load);
+    let behind = Mutex::new(Duration::ZERO);
+    let workers = workers(producers, &track, &load, &behind);
+    let plan = Plan {
+        workload: "produce",
+        command,
+        rate: options.rate,
+        cluster: &cluster,
+        broker: &options.broker,
+        output: &options.output,
+    };
+    run(&plan, &load, &[track], workers, |load| note_behind(load, &behind, options.rate))
+}
+
+/// What batches are like, stamped by a run or not.
+pub(super) fn shape(options: &ProducerOptions, stamped_by: Option<u64>) -> Shape {
+    Shape {
+        record_bytes: options.record_bytes,
+        records_per_batch: options.records_per_batch,
+        compression: options.compression.compression(),
+        keys: options.keys,
+        payload: options.payload.clone(),
+        stamped_by,
+    }
+}
+
+/// Producers, connected and with their batches ready.
+///
+/// # Errors
+/// When the payload cannot be had, the broker gives no producer id, or a leader does not answer.
+pub(super) fn producers(
+    options: &ProducerOptions,
+    shape: &Shape,
+    rate: Option<f64>,
+    records: Option<u64>,
+    topic: &Topic,
+    cluster: &mut Cluster,
+) -> anyhow::Result<Vec<Producer>> {
+    let manner = Manner {
+        version: cluster.version(ApiKey::Produce)?,
+        acks: options.acks,
+        in_flight: usize::from(options.in_flight),
+        records_per_batch: options.records_per_batch,
+    };
+    let producer = |index| {
+        let partitions = partitions_of(index, options, topic.leaders.len());
+        let id = if options.idempotent { Some(cluster.producer_id()?) } else { None };
+        let source = BatchSource::new(shape, index, partitions.clone(), id)?;
+        let schedule = Schedule::new(rate, u64::from(options.records_per_batch), index, options.producers);
+        let quota = records.map(|records| share(records, index, options.producers));
+        Producer::open(topic, &partitions, manner, source, schedule, quota)
+    };
+    (0..options.producers).map(producer).collect()
+}
+
+/// What the producers of a load note.
+pub(super) fn track(options: &ProducerOptions, rate: Option<f64>, load: &Load) -> Track {
+    Track {
+        name: "produce",
+        latency_of: match (options.acks, rate) {
+            (Acks::None, _) => None,
+            (_, Some(_)) => Some("of each request, from when it was meant to be sent to its acknowledgement"),
+            (_, None) => Some("of each request, from its sending to its acknowledgement"),
+        },
+        has_values: true,
+        recorders: (0..options.producers).map(|_| Recorder::new(load.measured_from())).collect(),
+    }
+}
+
+/// The work of the producers' threads. The most that one was behind its schedule is left in `behind`.
+pub(super) fn workers<'a>(
+    producers: Vec<Producer>,
+    track: &Track,
+    load: &'a Load,
+    behind: &'a Mutex<Duration>,
+) -> Vec<Worker<'a>> {
+    let worker = |(producer, recorder): (Producer, &Arc<Recorder>)| -> Worker<'a> {
+        let recorder = recorder.clone();
+        Box::new(move || match producer.run(load, &recorder) {
+            Ok(own) => {
+                let mut behind = behind.lock().unwrap_or_else(PoisonError::into_inner);
+                *behind = own.max(*behind);
+            }
+            Err(error) => load.fail(format!("{error:#}")),
+        })
+    };
+    producers.into_iter().zip(&track.recorders).map(worker).collect()
+}
+
+/// Notes when the rate that was asked for was not reached.
+pub(super) fn note_behind(load: &Load, behind: &Mutex<Duration>, rate: Option<f64>) {
+    let behind = *behind.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(rate) = rate else { return };
+    let length = load.end().unwrap_or_else(crate::clock::now).saturating_duration_since(load.start());
+    if !load.is_cut_short() && behind > length.mul_f64(BEHIND_SHARE_MAX).max(BEHIND_MIN) {
+        load.note(format!(
+            "{rate} records/s were not reached: in the end the load was {:.1} s behind its schedule, and the latencies \
+             are those of a growing queue",
+            behind.as_secs_f64()
+        ));
+    }
+}
+
+/// The partitions that a producer fills: all with keys; else those that are its turn, or one that it shares.
+fn partitions_of(producer: u64, options: &ProducerOptions, partitions: usize) -> Vec<usize> {
+    let (producer, producers) = (producer as usize, options.producers as usize);
+    if options.keys != KeyKind::None {
+        (0..partitions).collect()
+    } else if producers >= partitions {
+        vec![producer % partitions]
+    } else {
+        (producer..partitions).step_by(producers).collect()
+    }
+}
+
+/// One producer's share of the records.
+fn share(records: u64, producer: u64, producers: u64) -> u64 {
+    records / producers + u64::from(producer < records % producers)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::options::{Command, CommandLine};
+
+    fn options(line: &str) -> ProducerOptions {
+        let line = format!("corelog-load produce {line}");
+        let Command::Produce(options) = CommandLine::parse_from(line.split_whitespace()).command;
+        options.producer
+    }
+
+    #[test]
+    fn partitions_are_shared_out() {
+        let three = options("--producers 3");
+        assert_eq!([0, 1, 2].map(|producer| partitions_of(producer, &three, 5)), [vec![0, 3], vec![1, 4], vec![2]]);
+        assert_eq!([0, 1, 2].map(|producer| partitions_of(producer, &three, 2)), [vec![0], vec![1], vec![0]]);
+        assert_eq!(partitions_of(2, &options("--producers 3 --keys zipf:9"), 3), [0, 1, 2]);
+    }
+
+    #[test]
+    fn shares_add_up() {
+        for (records, producers) in [(10, 3), (2, 5), (0, 1), (9, 9)] {
+            assert_eq!((0..producers).map(|producer| share(records, producer, producers)).sum::<u64>(), records);
+        }
+    }
+}
