@@ -14,6 +14,11 @@ pub fn unix_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
+/// Sleeps until `time`.
+pub fn sleep_until(time: Instant) {
+    std::thread::sleep(time.saturating_duration_since(now()));
+}
+
 /// Has the kernel wake this thread when it asked to be woken, and not up to 50 µs later as is its default.
 pub fn wake_on_time() {
     const SLACK_NS: libc::c_ulong = 1;

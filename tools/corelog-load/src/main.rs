@@ -30,6 +30,8 @@ fn run(line: &CommandLine) -> anyhow::Result<Ended> {
     let interrupt = Interrupt::on_signals()?;
     let report = match &line.command {
         Command::Produce(options) => workload::produce::produce(options, &command, &interrupt)?,
+        Command::Consume(options) => workload::consume::consume(options, &command, &interrupt)?,
+        Command::EndToEnd(options) => workload::end_to_end::end_to_end(options, &command, &interrupt)?,
     };
     Ok(report.ended)
 }

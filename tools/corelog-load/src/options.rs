@@ -26,6 +26,10 @@ pub struct CommandLine {
 pub enum Command {
     /// Producers, at a given rate or as fast as the broker takes it.
     Produce(ProduceOptions),
+    /// Consumers: from the beginning of a topic to its end, or behind the end.
+    Consume(ConsumeOptions),
+    /// The time from publishing to delivery, at a given rate.
+    EndToEnd(EndToEndOptions),
 }
 
 /// Where the broker is.
@@ -78,9 +82,9 @@ pub struct ProducerOptions {
     /// Bytes of a record's value.
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub record_bytes: usize,
-    /// Records of a batch; each request has one batch.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub records_per_batch: u32,
+    /// Records of a batch; each request has one batch [default: 100; 1 for end-to-end]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub records_per_batch: Option<u32>,
     /// Requests that a connection has on their way, at most.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub in_flight: u16,
@@ -101,6 +105,92 @@ pub struct ProducerOptions {
     pub payload: PayloadKind,
 }
 
+/// How long a load with producers takes.
+#[derive(Clone, Debug, Args)]
+pub struct LengthOptions {
+    /// How long, after the warm-up.
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "records", default_value = "10s")]
+    pub duration: Duration,
+    /// How many records, the warm-up's among them, instead of how long.
+    #[arg(long, value_name = "N")]
+    pub records: Option<u64>,
+    /// How long the load runs before it counts; 1s, or none with --records.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub warm_up: Option<Duration>,
+}
+
+/// How consumers read.
+#[derive(Clone, Debug, Args)]
+pub struct FetchOptions {
+    /// Consumers, each with a thread, and a connection to each leader of its partitions, which are shared out.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub consumers: u64,
+    /// Bytes that a fetch brings, at most (fetch.max.bytes).
+    #[arg(long, value_name = "N", default_value_t = 50 << 20)]
+    pub fetch_bytes: u32,
+    /// Bytes that a fetch brings from a partition, at most (max.partition.fetch.bytes).
+    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    pub partition_fetch_bytes: u32,
+    /// Bytes that a fetch waits for (fetch.min.bytes).
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub fetch_min_bytes: u32,
+    /// How long it waits for them, milliseconds (fetch.max.wait.ms).
+    #[arg(long, value_name = "MS", default_value_t = 500)]
+    pub max_wait_ms: u32,
+}
+
+/// `consume`.
+#[derive(Clone, Debug, Args)]
+pub struct ConsumeOptions {
+    /// Where.
+    #[command(flatten)]
+    pub broker: BrokerOptions,
+    /// How.
+    #[command(flatten)]
+    pub fetch: FetchOptions,
+    /// Follows the topic from its end on, and does not read what is there already from the beginning to the end.
+    #[arg(long)]
+    pub tail: bool,
+    /// How long, after the warm-up; until everything is read, or with --tail until Ctrl-C, when not told.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Ends when so many records have come, or a few more: the last fetch counts in whole.
+    #[arg(long, value_name = "N")]
+    pub records: Option<u64>,
+    /// How long the load runs before it counts.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
+    pub warm_up: Duration,
+    /// What becomes of the figures.
+    #[command(flatten)]
+    pub output: OutputOptions,
+}
+
+/// `end-to-end`.
+#[derive(Clone, Debug, Args)]
+pub struct EndToEndOptions {
+    /// Where.
+    #[command(flatten)]
+    pub broker: BrokerOptions,
+    /// The topic.
+    #[command(flatten)]
+    pub topic: TopicOptions,
+    /// What and how.
+    #[command(flatten)]
+    pub producer: ProducerOptions,
+    /// How it is read.
+    #[command(flatten)]
+    pub fetch: FetchOptions,
+    /// Records a second of all producers together, evenly spaced.
+    #[arg(long, value_name = "RECORDS/S", value_parser = rate, default_value = "1000")]
+    pub rate: f64,
+    /// How long.
+    #[command(flatten)]
+    pub length: LengthOptions,
+    /// What becomes of the figures.
+    #[command(flatten)]
+    pub output: OutputOptions,
+}
+
 /// `produce`.
 #[derive(Clone, Debug, Args)]
 pub struct ProduceOptions {
@@ -119,21 +209,15 @@ pub struct ProduceOptions {
     /// let it be sent; without, from the sending.
     #[arg(long, value_name = "RECORDS/S", value_parser = rate)]
     pub rate: Option<f64>,
-    /// How long, after the warm-up.
-    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "records", default_value = "10s")]
-    pub duration: Duration,
-    /// How many records, the warm-up's among them, instead of how long.
-    #[arg(long, value_name = "N")]
-    pub records: Option<u64>,
-    /// How long the load runs before it counts; 1s, or none with --records.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub warm_up: Option<Duration>,
+    /// How long.
+    #[command(flatten)]
+    pub length: LengthOptions,
     /// What becomes of the figures.
     #[command(flatten)]
     pub output: OutputOptions,
 }
 
-impl ProduceOptions {
+impl LengthOptions {
     /// How long the warm-up is.
     pub fn warm_up(&self) -> Duration {
         let usual = if self.records.is_some() { Duration::ZERO } else { Duration::from_secs(1) };
@@ -147,6 +231,11 @@ impl ProduceOptions {
 }
 
 impl ProducerOptions {
+    /// Records of a batch.
+    pub fn records_per_batch(&self) -> u32 {
+        self.records_per_batch.unwrap_or(100)
+    }
+
     /// Refuses what cannot go together.
     ///
     /// # Errors
@@ -159,11 +248,11 @@ impl ProducerOptions {
                 "--idempotent allows at most 5 requests in flight: brokers remember no more batches of a producer"
             );
         }
-        let batch_bytes = self.record_bytes.checked_mul(self.records_per_batch as usize);
+        let batch_bytes = self.record_bytes.checked_mul(self.records_per_batch() as usize);
         ensure!(
             batch_bytes.is_some_and(|bytes| bytes <= 1 << 30),
             "{} records of {} bytes are more than 1 GiB a batch",
-            self.records_per_batch,
+            self.records_per_batch(),
             self.record_bytes
         );
         Ok(())
@@ -275,11 +364,13 @@ mod tests {
     fn what_cannot_go_together_is_refused() {
         let parse = |more: &str| {
             let line = format!("corelog-load produce {more}");
-            let Command::Produce(options) = CommandLine::try_parse_from(line.split_whitespace())?.command;
-            Ok::<_, clap::Error>(options)
+            match CommandLine::try_parse_from(line.split_whitespace())?.command {
+                Command::Produce(options) => Ok::<_, clap::Error>(options),
+                other => panic!("{other:?}"),
+            }
         };
         assert!(parse("--records 5 --duration 5s").is_err());
-        assert!(parse("--records 5").expect("options").duration().is_none());
+        assert!(parse("--records 5").expect("options").length.duration().is_none());
         for bad in ["--idempotent --acks 1", "--idempotent --in-flight 6", "--record-bytes 2000000000"] {
             assert!(parse(bad).expect("options").producer.check().is_err(), "{bad}");
         }

@@ -2,9 +2,12 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`produce`] | producers |
-//! | `producer` | one producer's thread |
+//! | [`produce`], [`consume`], [`end_to_end`] | one each |
+//! | `producer`, `consumer` | one producer's thread, and one consumer's |
 
+pub mod consume;
+mod consumer;
+pub mod end_to_end;
 pub mod produce;
 mod producer;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use corelog::protocol::ApiKey;
 
-use super::producer::{Manner, Producer};
+use super::producer::{Manner, Outcome, Producer};
 use super::{Plan, Worker, run};
 use crate::batches::{BatchSource, Shape};
 use crate::client::cluster::{Cluster, Topic};
@@ -31,12 +31,12 @@ pub fn produce(options: &ProduceOptions, command: &[String], interrupt: &Interru
     let topic =
         cluster.topic_or_create(&options.broker.topic, options.topic.partitions, options.topic.replication_factor)?;
     let shape = shape(&options.producer, None);
-    let producers = producers(&options.producer, &shape, options.rate, options.records, &topic, &mut cluster)?;
+    let producers = producers(&options.producer, &shape, options.rate, options.length.records, &topic, &mut cluster)?;
     // All that takes time is done: the load's clock starts.
-    let load = Load::new(options.warm_up(), options.duration(), interrupt);
+    let load = Load::new(options.length.warm_up(), options.length.duration(), interrupt);
     let track = track(&options.producer, options.rate, &load);
-    let behind = Mutex::new(Duration::ZERO);
-    let workers = workers(producers, &track, &load, &behind);
+    let progress = Progress::new(producers.len());
+    let workers = workers(producers, &track, &load, &progress);
     let plan = Plan {
         workload: "produce",
         command,
@@ -45,14 +45,14 @@ pub fn produce(options: &ProduceOptions, command: &[String], interrupt: &Interru
         broker: &options.broker,
         output: &options.output,
     };
-    run(&plan, &load, &[track], workers, |load| note_behind(load, &behind, options.rate))
+    run(&plan, &load, &[track], workers, |load| note_behind(load, &progress, options.rate))
 }
 
 /// What batches are like, stamped by a run or not.
 pub(super) fn shape(options: &ProducerOptions, stamped_by: Option<u64>) -> Shape {
     Shape {
         record_bytes: options.record_bytes,
-        records_per_batch: options.records_per_batch,
+        records_per_batch: options.records_per_batch(),
         compression: options.compression.compression(),
         keys: options.keys,
         payload: options.payload.clone(),
@@ -76,13 +76,13 @@ pub(super) fn producers(
         version: cluster.version(ApiKey::Produce)?,
         acks: options.acks,
         in_flight: usize::from(options.in_flight),
-        records_per_batch: options.records_per_batch,
+        records_per_batch: options.records_per_batch(),
     };
     let producer = |index| {
         let partitions = partitions_of(index, options, topic.leaders.len());
         let id = if options.idempotent { Some(cluster.producer_id()?) } else { None };
         let source = BatchSource::new(shape, index, partitions.clone(), id)?;
-        let schedule = Schedule::new(rate, u64::from(options.records_per_batch), index, options.producers);
+        let schedule = Schedule::new(rate, u64::from(options.records_per_batch()), index, options.producers);
         let quota = records.map(|records| share(records, index, options.producers));
         Producer::open(topic, &partitions, manner, source, schedule, quota)
     };
@@ -103,20 +103,54 @@ pub(super) fn track(options: &ProducerOptions, rate: Option<f64>, load: &Load) -
     }
 }
 
-/// The work of the producers' threads. The most that one was behind its schedule is left in `behind`.
+/// How far the producers of a load have come.
+#[derive(Debug)]
+pub(super) struct Progress(Mutex<Sums>);
+
+#[derive(Debug)]
+struct Sums {
+    /// Producers that still send, or failed.
+    open: usize,
+    acknowledged: u64,
+    behind: Duration,
+}
+
+impl Progress {
+    /// Of so many producers.
+    pub fn new(producers: usize) -> Progress {
+        Progress(Mutex::new(Sums { open: producers, acknowledged: 0, behind: Duration::ZERO }))
+    }
+
+    fn end(&self, outcome: &Outcome) {
+        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sums.open -= 1;
+        sums.acknowledged += outcome.acknowledged;
+        sums.behind = sums.behind.max(outcome.behind);
+    }
+
+    /// The records that were acknowledged, when all producers have ended well.
+    pub fn final_count(&self) -> Option<u64> {
+        let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (sums.open == 0).then_some(sums.acknowledged)
+    }
+
+    /// The most that a producer was behind its schedule.
+    fn behind(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).behind
+    }
+}
+
+/// The work of the producers' threads.
 pub(super) fn workers<'a>(
     producers: Vec<Producer>,
     track: &Track,
     load: &'a Load,
-    behind: &'a Mutex<Duration>,
+    progress: &'a Progress,
 ) -> Vec<Worker<'a>> {
     let worker = |(producer, recorder): (Producer, &Arc<Recorder>)| -> Worker<'a> {
         let recorder = recorder.clone();
         Box::new(move || match producer.run(load, &recorder) {
-            Ok(own) => {
-                let mut behind = behind.lock().unwrap_or_else(PoisonError::into_inner);
-                *behind = own.max(*behind);
-            }
+            Ok(outcome) => progress.end(&outcome),
             Err(error) => load.fail(format!("{error:#}")),
         })
     };
@@ -124,8 +158,8 @@ pub(super) fn workers<'a>(
 }
 
 /// Notes when the rate that was asked for was not reached.
-pub(super) fn note_behind(load: &Load, behind: &Mutex<Duration>, rate: Option<f64>) {
-    let behind = *behind.lock().unwrap_or_else(PoisonError::into_inner);
+pub(super) fn note_behind(load: &Load, progress: &Progress, rate: Option<f64>) {
+    let behind = progress.behind();
     let Some(rate) = rate else { return };
     let length = load.end().unwrap_or_else(crate::clock::now).saturating_duration_since(load.start());
     if !load.is_cut_short() && behind > length.mul_f64(BEHIND_SHARE_MAX).max(BEHIND_MIN) {
@@ -163,8 +197,10 @@ mod tests {
 
     fn options(line: &str) -> ProducerOptions {
         let line = format!("corelog-load produce {line}");
-        let Command::Produce(options) = CommandLine::parse_from(line.split_whitespace()).command;
-        options.producer
+        match CommandLine::parse_from(line.split_whitespace()).command {
+            Command::Produce(options) => options.producer,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

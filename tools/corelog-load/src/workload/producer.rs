@@ -38,6 +38,15 @@ pub struct Manner {
     pub records_per_batch: u32,
 }
 
+/// What came of a producer.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// Records that were acknowledged; with acks 0 none.
+    pub acknowledged: u64,
+    /// How far it was behind its schedule in the end.
+    pub behind: Duration,
+}
+
 /// A producer, connected and with its batches ready.
 pub struct Producer {
     topic: KafkaString,
@@ -50,6 +59,7 @@ pub struct Producer {
     /// Records that it has to send; `None` for as many as there is time for.
     quota: Option<u64>,
     batches_sent: u64,
+    acknowledged: u64,
     correlation: i32,
 }
 
@@ -100,14 +110,25 @@ impl Producer {
             lanes.push(Lane { link: Link::connect(address)?, unanswered: VecDeque::new() });
         }
         let topic = topic.name.as_str().into();
-        Ok(Producer { topic, manner, lanes, lane_of, source, schedule, quota, batches_sent: 0, correlation: 0 })
+        Ok(Producer {
+            topic,
+            manner,
+            lanes,
+            lane_of,
+            source,
+            schedule,
+            quota,
+            batches_sent: 0,
+            acknowledged: 0,
+            correlation: 0,
+        })
     }
 
-    /// Sends until the load is over, and waits for what is unanswered. How far it was behind its schedule in the end.
+    /// Sends until the load is over, and waits for what is unanswered. What came of it.
     ///
     /// # Errors
     /// When a request fails, or a connection breaks.
-    pub fn run(mut self, load: &Load, recorder: &Recorder) -> anyhow::Result<Duration> {
+    pub fn run(mut self, load: &Load, recorder: &Recorder) -> anyhow::Result<Outcome> {
         clock::wake_on_time();
         let mut behind = None;
         loop {
@@ -127,13 +148,13 @@ impl Producer {
             if let Some(behind) = behind
                 && self.lanes.iter().all(|lane| lane.unanswered.is_empty())
             {
-                return Ok(behind);
+                return Ok(Outcome { acknowledged: self.acknowledged, behind });
             }
             let until = if behind.is_some() { None } else { self.next_due(load) };
             wait(self.lanes.iter().map(|lane| &lane.link), until)?;
             self.receive(recorder)?;
             if self.is_given_up(load)? {
-                return Ok(Duration::ZERO);
+                return Ok(Outcome { acknowledged: self.acknowledged, behind: Duration::ZERO });
             }
         }
     }
@@ -240,6 +261,7 @@ impl Producer {
                     Err(error) => break Err(error),
                 }
             };
+            self.acknowledged += arrivals.iter().map(|arrival: &Arrival| arrival.records).sum::<u64>();
             if !arrivals.is_empty() {
                 recorder.add(arrivals);
             }

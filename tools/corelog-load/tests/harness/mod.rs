@@ -168,7 +168,7 @@ impl Run {
         Run { child, stdout, stderr, seen: Default::default(), files }
     }
 
-    /// Waits for the first line of a second.
+    /// Waits for the line of the first second.
     pub fn wait_for_a_line(&self) {
         let line = self.stderr.recv_timeout(DEADLINE).expect("a line each second");
         assert!(line.contains("records/s"), "{line}");
