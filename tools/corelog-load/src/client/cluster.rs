@@ -7,7 +7,9 @@ use anyhow::{Context, bail, ensure};
 use corelog::protocol::messages::api_versions::{ApiVersion, ApiVersionsRequest};
 use corelog::protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use corelog::protocol::messages::init_producer_id::InitProducerIdRequest;
-use corelog::protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use corelog::protocol::messages::list_offsets::{
+    LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use corelog::protocol::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use corelog::protocol::{ApiKey, ErrorCode, Request};
 
@@ -23,9 +25,31 @@ const NEWEST: &[(ApiKey, i16)] = &[
     (ApiKey::CreateTopics, 7),
     (ApiKey::InitProducerId, 4),
 ];
-/// How long the leaders of a new topic may take to come up.
+/// How long a new topic, or a broker that has just started, may take until it serves.
 const LEADERS_DEADLINE: Duration = Duration::from_secs(60);
 const POLL_EVERY: Duration = Duration::from_millis(20);
+
+/// Kafka's errors that pass while leaders and coordinators come up: there the same is asked again.
+const PASSING_ERRORS: &[ErrorCode] = &[
+    ErrorCode::UnknownTopicOrPartition,
+    ErrorCode::LeaderNotAvailable,
+    ErrorCode::NotLeaderOrFollower,
+    ErrorCode::CoordinatorLoadInProgress,
+    ErrorCode::CoordinatorNotAvailable,
+    ErrorCode::NotCoordinator,
+];
+
+/// Asks until the answer is none that passes, or the deadline has passed; the last answer then.
+fn until_settled<T>(mut ask: impl FnMut() -> anyhow::Result<(ErrorCode, T)>) -> anyhow::Result<(ErrorCode, T)> {
+    let end = clock::now() + LEADERS_DEADLINE;
+    loop {
+        let (error, answer) = ask()?;
+        if !PASSING_ERRORS.contains(&error) || clock::now() > end {
+            return Ok((error, answer));
+        }
+        std::thread::sleep(POLL_EVERY);
+    }
+}
 
 /// A topic as it is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,14 +175,17 @@ impl Cluster {
             bail!("topic '{name}' cannot be created: {} {message}", result.error_code.name());
         }
         let end = clock::now() + LEADERS_DEADLINE;
-        loop {
+        let created = loop {
             match self.find_topic(name) {
-                Ok(Some(topic)) if topic.leaders.len() == num_partitions as usize => return Ok(topic),
+                Ok(Some(topic)) if topic.leaders.len() == num_partitions as usize => break topic,
                 Ok(_) if clock::now() > end => bail!("topic '{name}' was created and is not there"),
                 Err(error) if clock::now() > end => return Err(error),
                 _ => std::thread::sleep(POLL_EVERY),
             }
-        }
+        };
+        // The metadata may name leaders that do not know it yet; one that tells an offset serves.
+        self.offsets(&created, LATEST_TIMESTAMP)?;
+        Ok(created)
     }
 
     /// The topic; `None` when it does not exist.
@@ -191,8 +218,11 @@ impl Cluster {
     /// When the broker gives none.
     pub fn producer_id(&mut self) -> anyhow::Result<(i64, i16)> {
         let request = InitProducerIdRequest { transactional_id: None, ..Default::default() };
-        let response = self.call(&request)?;
-        ensure!(response.error_code.is_ok(), "InitProducerId: {}", response.error_code.name());
+        let (error, response) = until_settled(|| {
+            let response = self.call(&request)?;
+            Ok((response.error_code, response))
+        })?;
+        ensure!(error.is_ok(), "InitProducerId: {}", error.name());
         Ok((response.producer_id, response.producer_epoch))
     }
 
@@ -213,7 +243,12 @@ impl Cluster {
             let wanted = partitions.iter().map(wanted).collect();
             let asked = ListOffsetsTopic { name: topic.name.as_str().into(), partitions: wanted };
             let request = ListOffsetsRequest { replica_id: -1, topics: vec![asked], ..Default::default() };
-            let response = Control::connect(address)?.call(version, &request)?;
+            let mut leader = Control::connect(address)?;
+            let (_, response) = until_settled(|| {
+                let response = leader.call(version, &request)?;
+                let mut errors = response.topics.iter().flat_map(|topic| &topic.partitions).map(|one| one.error_code);
+                Ok((errors.find(|error| PASSING_ERRORS.contains(error)).unwrap_or_default(), response))
+            })?;
             for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
                 let index = partition.partition_index;
                 let error = partition.error_code;
@@ -242,6 +277,16 @@ pub fn by_leader(topic: &Topic, partitions: impl IntoIterator<Item = usize>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_passes_is_asked_again_and_what_stays_is_not() {
+        let mut answers = [ErrorCode::LeaderNotAvailable, ErrorCode::NotCoordinator, ErrorCode::None].into_iter();
+        let settled = until_settled(|| Ok((answers.next().expect("an answer"), answers.len())));
+        assert_eq!(settled.expect("an answer"), (ErrorCode::None, 0));
+        let mut answers = [ErrorCode::TopicAuthorizationFailed, ErrorCode::None].into_iter();
+        let settled = until_settled(|| Ok((answers.next().expect("an answer"), answers.len())));
+        assert_eq!(settled.expect("an answer"), (ErrorCode::TopicAuthorizationFailed, 1));
+    }
 
     #[test]
     fn partitions_are_grouped_by_their_leader() {
