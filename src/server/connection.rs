@@ -460,3 +460,74 @@ fn next_frame(buffer: &mut BytesMut, frame_bytes_max: usize) -> Result<Option<By
     buffer.advance(4);
     Ok(Some(buffer.split_to(len).freeze()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use glommio::{LocalExecutorBuilder, Placement};
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    /// Answers a frame with itself, but panics at one that asks for it.
+    #[derive(Default)]
+    struct Echo {
+        stopping: Notify,
+        work: Rc<Work>,
+    }
+
+    impl Service for Echo {
+        fn handle(self: Rc<Self>, frame: Bytes, _: Rc<Client>) -> Pin<Box<dyn Future<Output = Outcome>>> {
+            Box::pin(async move {
+                assert_ne!(&frame[..], b"panic", "as asked for");
+                Outcome::Respond(vec![frame])
+            })
+        }
+
+        fn frame_bytes_max(&self) -> usize {
+            100
+        }
+
+        fn stopping(&self) -> &Notify {
+            &self.stopping
+        }
+
+        fn is_stopping(&self) -> bool {
+            false
+        }
+
+        fn work(&self) -> &Rc<Work> {
+            &self.work
+        }
+
+        fn may_move_to(&self, _: ShardId) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_handler_ends_its_own_connection_only() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut clients =
+            [0; 2].map(|_| std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("a connection"));
+        let accepted = [0; 2].map(|_| listener.accept().expect("a connection"));
+        let serving = LocalExecutorBuilder::new(Placement::Unbound).io_memory(64 << 10).spawn(move || async move {
+            let service = Rc::new(Echo::default());
+            let connections = accepted.map(|(socket, peer)| {
+                let handover = Handover { socket: socket.into(), peer, unread: BytesMut::new(), moves: 0 };
+                glommio::spawn_local(serve(handover, service.clone()))
+            });
+            for connection in connections {
+                assert!(matches!(connection.await, Served::Closed));
+            }
+        });
+        let serving = serving.expect("an executor");
+        clients[0].write_all(b"\0\0\0\x05panic").expect("sent");
+        assert_eq!(clients[0].read(&mut [0; 9]).expect("the end"), 0, "the connection is closed without an answer");
+        clients[1].write_all(b"\0\0\0\x05hello").expect("sent");
+        let mut answer = [0; 5];
+        clients[1].read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"hello");
+        drop(clients);
+        serving.join().expect("the executor has outlived the panic");
+    }
+}
