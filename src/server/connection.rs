@@ -83,11 +83,18 @@ impl Client {
         })
     }
 
-    /// Says for which shards a data request was: that one alone, or `None` for several or for this one.
-    pub fn asked_for(&self, other: Option<ShardId>) {
+    /// Says that a data request, served on shard `here`, was for partitions of these `owners`, each named once.
+    pub fn asked_for(&self, here: ShardId, mut owners: impl Iterator<Item = ShardId>) {
+        let Some(owner) = owners.next() else { return };
+        let other = (owner != here && owners.next().is_none()).then_some(owner);
         let (heading, count) = self.heading.get();
         let count = if heading == other { count.saturating_add(1) } else { 1 };
         self.heading.set((other, count));
+    }
+
+    /// Begins to count anew, because the connection stays where it is.
+    fn stay(&self) {
+        self.heading.set((None, 0));
     }
 
     /// The shard that the connection had better be on.
@@ -275,7 +282,7 @@ impl Shared {
                         self.wait_until_answered().await;
                         return Ok(Some((shard, buffer)));
                     }
-                    self.client.asked_for(None);
+                    self.client.stay();
                 }
             }
             let wanted = match buffer.get(..4) {

@@ -33,7 +33,6 @@ struct Place {
 }
 
 /// What was read of a partition.
-#[derive(Default)]
 struct Read {
     error_code: ErrorCode,
     high_watermark: Offset,
@@ -92,11 +91,7 @@ pub(super) async fn handle(
     drop(request);
     client.fetch_session.set(fetch.session_id);
     let (mut reads, by_shard) = sort_by_shard(&broker, by_id, &fetch);
-    match &by_shard[..] {
-        [] => {}
-        [(owner, _)] => client.asked_for(Some(*owner).filter(|owner| *owner != broker.mesh.shard())),
-        _ => client.asked_for(None),
-    }
+    client.asked_for(broker.mesh.shard(), by_shard.iter().map(|(owner, _)| *owner));
     let refused = reads.iter().any(Option::is_some);
     let limits = if refused { Limits { wait_max: Duration::ZERO, ..limits } } else { limits };
     match &by_shard[..] {

@@ -122,11 +122,7 @@ async fn produce(broker: &Rc<Broker>, client: &Client, version: i16, request: &P
     // All calls leave, and this shard's appends are made, before anything is waited for.
     let wait = request.acks != 0;
     let here = broker.mesh.shard();
-    match by_shard.keys().next() {
-        Some(owner) if by_shard.len() == 1 => client.asked_for(Some(*owner).filter(|owner| *owner != here)),
-        Some(_) => client.asked_for(None),
-        None => {}
-    }
+    client.asked_for(here, by_shard.keys().copied());
     let mut local = Vec::new();
     let mut calls = Vec::new();
     for (owner, batches) in by_shard {
