@@ -69,6 +69,12 @@ fn line(second: &Second) -> String {
             line.push_str(&format!(" p50 {p50:.2} p99 {p99:.2} p99.9 {p999:.2} ms"));
         }
     }
+    if let Some(lag) = second.lag {
+        line.push_str(&format!("  lag {}", grouped(lag)));
+    }
+    if second.errors > 0 {
+        line.push_str(&format!("  errors {}", grouped(second.errors)));
+    }
     if let Some(cores) = second.broker_cores {
         line.push_str(&format!("  broker {:.0} % CPU", cores * 100.0));
     }
@@ -102,10 +108,12 @@ mod tests {
             broker_cores: Some(0.5),
             broker_resident_bytes: None,
             client_cores: 0.1,
+            errors: 2,
+            lag: Some(1234),
         };
         assert_eq!(
             line(&second),
-            "   3.0 s  produce 12,345 records/s 12.6 MB/s p50 1.00 p99 2.50 p99.9 3.00 ms  broker 50 % CPU  (warm-up)"
+            "   3.0 s  produce 12,345 records/s 12.6 MB/s p50 1.00 p99 2.50 p99.9 3.00 ms  lag 1,234  errors 2  broker 50 % CPU  (warm-up)"
         );
     }
 

@@ -1,6 +1,6 @@
 //! A load while it runs: when it starts, from when on it counts, when it ends, and what went wrong.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,10 @@ pub struct Load {
     over: AtomicBool,
     interrupt: Interrupt,
     failures: Mutex<Vec<Failure>>,
+    /// What went wrong since it was last asked.
+    errors: AtomicU64,
+    /// Records that are to be delivered, plus 1; 0 while nobody has said.
+    lag_plus_1: AtomicU64,
 }
 
 impl Load {
@@ -74,6 +78,8 @@ impl Load {
             over: AtomicBool::new(false),
             interrupt: interrupt.clone(),
             failures: Mutex::default(),
+            errors: AtomicU64::new(0),
+            lag_plus_1: AtomicU64::new(0),
         }
     }
 
@@ -113,8 +119,29 @@ impl Load {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    /// Notes a failure, and lets the load go on.
+    /// Counts something that went wrong and is tried again, so that the run has not failed: for the view only.
+    pub fn count_error(&self) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How much went wrong since the last time this was asked.
+    pub fn take_errors(&self) -> u64 {
+        self.errors.swap(0, Ordering::Relaxed)
+    }
+
+    /// Tells how many records are still to be delivered.
+    pub fn set_lag(&self, records: u64) {
+        self.lag_plus_1.store(records.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Records that are still to be delivered; `None` when nothing is.
+    pub fn lag(&self) -> Option<u64> {
+        self.lag_plus_1.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Notes a failure, and lets the load go on. The run will have failed.
     pub fn note(&self, message: String) {
+        self.count_error();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         match failures.iter().position(|failure| failure.message == message) {
             Some(place) => failures[place].count += 1,

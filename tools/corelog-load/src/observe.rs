@@ -119,6 +119,8 @@ impl Watch<'_> {
             broker_cores: broker.map(|(cores, _)| cores),
             broker_resident_bytes: broker.map(|(_, bytes)| bytes),
             client_cores: client.0,
+            errors: self.load.take_errors(),
+            lag: self.load.lag(),
         })
     }
 }

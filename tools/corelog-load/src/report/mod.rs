@@ -3,10 +3,14 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | this one | the figures, and the JSON file that holds them all |
+//! | `check` | what a check of every record found, and what became of each delivery guarantee |
+//! | `rate_search` | how the highest rate was found |
 //! | `table` | the summary on the terminal |
 //! | `hgrm` | the histogram's own format, which HdrHistogram's plotter reads |
 
+mod check;
 mod hgrm;
+mod rate_search;
 mod table;
 
 use std::path::Path;
@@ -19,7 +23,9 @@ use crate::load::Failure;
 use crate::machine::Machine;
 use crate::measure::{Split, Track};
 
+pub use check::{Check, Guarantee};
 pub use hgrm::hgrm;
+pub use rate_search::{RateSearch, RateStep};
 pub use table::{grouped, table};
 
 /// The percentiles that are told, in parts of 1.
@@ -56,6 +62,15 @@ pub struct Report {
     pub client_usage: Option<Usage>,
     /// The figures by second, the warm-up's too.
     pub series: Vec<Second>,
+    /// How the highest rate was found, when one was looked for. The other figures are those of that rate.
+    #[serde(default)]
+    pub rate_search: Option<RateSearch>,
+    /// What a check of every record found, when the workload checks.
+    #[serde(default)]
+    pub check: Option<Check>,
+    /// What each delivery guarantee came to, when the workload tries them.
+    #[serde(default)]
+    pub guarantees: Vec<Guarantee>,
 }
 
 /// How a run ended.
@@ -210,6 +225,12 @@ pub struct Second {
     pub broker_resident_bytes: Option<u64>,
     /// CPU cores that this process kept busy.
     pub client_cores: f64,
+    /// What went wrong in it, and did not end the run.
+    #[serde(default)]
+    pub errors: u64,
+    /// Records that are still to be delivered at its end, when there is anything to deliver.
+    #[serde(default)]
+    pub lag: Option<u64>,
 }
 
 /// A second's figures of threads that did the same. Latencies by the second in which they ended.
@@ -307,6 +328,32 @@ pub(crate) mod tests {
                 broker_cores: Some(0.1),
                 broker_resident_bytes: Some(1),
                 client_cores: 0.2,
+                errors: 0,
+                lag: Some(3),
+            }],
+            rate_search: Some(RateSearch {
+                bound: "p99=5ms".to_owned(),
+                steps: vec![RateStep {
+                    rate: 1000.0,
+                    records_per_second: 999.5,
+                    latency_ms: Some(1.5),
+                    kept: true,
+                    why_not: None,
+                }],
+                highest: Some(1000.0),
+            }),
+            check: Some(Check { acknowledged: 5, delivered: 5, ..Check::default() }),
+            guarantees: vec![Guarantee {
+                mode: "at-least-once".to_owned(),
+                refused: None,
+                client_kills: 1,
+                broker_kills: 2,
+                sent: 10,
+                acknowledged: 9,
+                delivered: 10,
+                lost: 0,
+                duplicated: 1,
+                holds: true,
             }],
         }
     }

@@ -7,7 +7,7 @@ use corelog::protocol::ApiKey;
 use corelog::protocol::messages::list_offsets::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 
 use super::consumer::{Consumer, Counting, Position};
-use super::{Plan, Worker, run};
+use super::{Plan, Worker, deliver, measure};
 use crate::client::cluster::{Cluster, Topic};
 use crate::load::{Interrupt, Load};
 use crate::measure::{Recorder, Track};
@@ -63,7 +63,7 @@ pub fn consume(options: &ConsumeOptions, command: &[String], interrupt: &Interru
         broker: &options.broker,
         output: &options.output,
     };
-    run(&plan, &load, std::slice::from_ref(&track), workers.collect(), |_| {})
+    deliver(measure(&plan, &load, std::slice::from_ref(&track), workers.collect(), |_| {}), &options.output)
 }
 
 /// The positions behind all there is.

@@ -10,7 +10,7 @@ use corelog::protocol::messages::list_offsets::LATEST_TIMESTAMP;
 use super::consume::{consumers, tail_positions};
 use super::consumer::{Consumer, Counting};
 use super::produce::{Progress, note_behind, producers, shape, track, workers};
-use super::{Plan, Worker, run};
+use super::{Plan, Worker, deliver, measure};
 use crate::client::cluster::Cluster;
 use crate::clock;
 use crate::load::{Interrupt, Load};
@@ -73,10 +73,11 @@ pub fn end_to_end(options: &EndToEndOptions, command: &[String], interrupt: &Int
         broker: &options.broker,
         output: &options.output,
     };
-    run(&plan, &load, &[published.clone(), delivered.clone()], all, |load| {
+    let measured = measure(&plan, &load, &[published.clone(), delivered.clone()], all, |load| {
         note_behind(load, &progress, rate);
         following.note_undelivered();
-    })
+    });
+    deliver(measured, &options.output)
 }
 
 /// What consumers of one load share.

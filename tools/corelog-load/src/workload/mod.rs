@@ -14,6 +14,7 @@ mod producer;
 use std::io::Write;
 
 use anyhow::Context;
+use hdrhistogram::Histogram;
 
 use crate::client::cluster::Cluster;
 use crate::clock;
@@ -45,17 +46,22 @@ pub struct Plan<'a> {
     pub output: &'a OutputOptions,
 }
 
-/// Runs the workers on a thread each, watches them, calls `conclude` when all have ended, and makes the report.
-///
-/// # Errors
-/// When a file cannot be written.
-pub fn run(
+/// What a run measured.
+pub struct Measured {
+    /// The figures.
+    pub report: Report,
+    /// The latencies that `--hgrm` writes: of the last track that has any, which is what the others lead to.
+    pub latency: Option<Histogram<u64>>,
+}
+
+/// Runs the workers on a thread each, watches them, and calls `conclude` when all have ended.
+pub fn measure(
     plan: &Plan<'_>,
     load: &Load,
     tracks: &[Track],
     workers: Vec<Worker<'_>>,
     conclude: impl FnOnce(&Load),
-) -> anyhow::Result<Report> {
+) -> Measured {
     let started_unix_ms = clock::unix_ms();
     let process = match plan.broker.broker_pid {
         Some(id) => Some(Process(id)),
@@ -91,18 +97,26 @@ pub fn run(
         broker_usage: observed.broker,
         client_usage: observed.client,
         series: observed.series,
+        rate_search: None,
+        check: None,
+        guarantees: Vec::new(),
     };
+    let with_latency = tracks.iter().zip(observed.tracks).rfind(|(track, _)| track.latency_of.is_some());
+    Measured { report, latency: with_latency.map(|(_, split)| split.measured.latency) }
+}
+
+/// Prints the summary, and writes the files that were asked for.
+///
+/// # Errors
+/// When one cannot be written.
+pub fn deliver(measured: Measured, output: &OutputOptions) -> anyhow::Result<Report> {
+    let Measured { report, latency } = measured;
     std::io::stdout().write_all(report::table(&report).as_bytes()).context("print the summary")?;
-    if let Some(path) = &plan.output.json {
+    if let Some(path) = &output.json {
         report::write_json(&report, path)?;
     }
-    if let Some(path) = &plan.output.hgrm {
-        // The last track with latencies: what the others lead to.
-        let with_latency = tracks.iter().zip(&observed.tracks).rfind(|(track, _)| track.latency_of.is_some());
-        if let Some((_, split)) = with_latency {
-            let text = report::hgrm(&split.measured.latency);
-            std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
-        }
+    if let (Some(path), Some(latency)) = (&output.hgrm, latency) {
+        std::fs::write(path, report::hgrm(&latency)).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(report)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use corelog::protocol::ApiKey;
 
 use super::producer::{Manner, Outcome, Producer};
-use super::{Plan, Worker, run};
+use super::{Plan, Worker, deliver, measure};
 use crate::batches::{BatchSource, Shape};
 use crate::client::cluster::{Cluster, Topic};
 use crate::keys::KeyKind;
@@ -45,7 +45,8 @@ pub fn produce(options: &ProduceOptions, command: &[String], interrupt: &Interru
         broker: &options.broker,
         output: &options.output,
     };
-    run(&plan, &load, &[track], workers, |load| note_behind(load, &progress, options.rate))
+    let measured = measure(&plan, &load, &[track], workers, |load| note_behind(load, &progress, options.rate));
+    deliver(measured, &options.output)
 }
 
 /// What batches are like, stamped by a run or not.

@@ -1,4 +1,8 @@
-//! The command line.
+//! The command line: what several workloads share is here, and a module for each has its own.
+
+mod consume;
+mod end_to_end;
+mod produce;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +13,10 @@ use corelog::record::Compression;
 
 use crate::keys::KeyKind;
 use crate::payload::PayloadKind;
+
+pub use consume::ConsumeOptions;
+pub use end_to_end::EndToEndOptions;
+pub use produce::ProduceOptions;
 
 /// Measures brokers that speak the Apache Kafka protocol.
 ///
@@ -137,84 +145,6 @@ pub struct FetchOptions {
     /// How long it waits for them, milliseconds (fetch.max.wait.ms).
     #[arg(long, value_name = "MS", default_value_t = 500)]
     pub max_wait_ms: u32,
-}
-
-/// `consume`.
-#[derive(Clone, Debug, Args)]
-pub struct ConsumeOptions {
-    /// Where.
-    #[command(flatten)]
-    pub broker: BrokerOptions,
-    /// How.
-    #[command(flatten)]
-    pub fetch: FetchOptions,
-    /// Follows the topic from its end on, and does not read what is there already from the beginning to the end.
-    #[arg(long)]
-    pub tail: bool,
-    /// How long, after the warm-up; until everything is read, or with --tail until Ctrl-C, when not told.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub duration: Option<Duration>,
-    /// Ends when so many records have come, or a few more: the last fetch counts in whole.
-    #[arg(long, value_name = "N")]
-    pub records: Option<u64>,
-    /// How long the load runs before it counts.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
-    pub warm_up: Duration,
-    /// What becomes of the figures.
-    #[command(flatten)]
-    pub output: OutputOptions,
-}
-
-/// `end-to-end`.
-#[derive(Clone, Debug, Args)]
-pub struct EndToEndOptions {
-    /// Where.
-    #[command(flatten)]
-    pub broker: BrokerOptions,
-    /// The topic.
-    #[command(flatten)]
-    pub topic: TopicOptions,
-    /// What and how.
-    #[command(flatten)]
-    pub producer: ProducerOptions,
-    /// How it is read.
-    #[command(flatten)]
-    pub fetch: FetchOptions,
-    /// Records a second of all producers together, evenly spaced.
-    #[arg(long, value_name = "RECORDS/S", value_parser = rate, default_value = "1000")]
-    pub rate: f64,
-    /// How long.
-    #[command(flatten)]
-    pub length: LengthOptions,
-    /// What becomes of the figures.
-    #[command(flatten)]
-    pub output: OutputOptions,
-}
-
-/// `produce`.
-#[derive(Clone, Debug, Args)]
-pub struct ProduceOptions {
-    /// Where.
-    #[command(flatten)]
-    pub broker: BrokerOptions,
-    /// The topic.
-    #[command(flatten)]
-    pub topic: TopicOptions,
-    /// What and how.
-    #[command(flatten)]
-    pub producer: ProducerOptions,
-    /// Records a second of all producers together, evenly spaced; as many as possible when not told.
-    ///
-    /// With a rate, latency counts from the time at which a batch was meant to be sent, and not from when the broker
-    /// let it be sent; without, from the sending.
-    #[arg(long, value_name = "RECORDS/S", value_parser = rate)]
-    pub rate: Option<f64>,
-    /// How long.
-    #[command(flatten)]
-    pub length: LengthOptions,
-    /// What becomes of the figures.
-    #[command(flatten)]
-    pub output: OutputOptions,
 }
 
 impl LengthOptions {

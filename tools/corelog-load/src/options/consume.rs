@@ -1,0 +1,33 @@
+//! Options of `consume`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{BrokerOptions, FetchOptions, OutputOptions, duration};
+
+/// `consume`.
+#[derive(Clone, Debug, Args)]
+pub struct ConsumeOptions {
+    /// Where.
+    #[command(flatten)]
+    pub broker: BrokerOptions,
+    /// How.
+    #[command(flatten)]
+    pub fetch: FetchOptions,
+    /// Follows the topic from its end on, and does not read what is there already from the beginning to the end.
+    #[arg(long)]
+    pub tail: bool,
+    /// How long, after the warm-up; until everything is read, or with --tail until Ctrl-C, when not told.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Ends when so many records have come, or a few more: the last fetch counts in whole.
+    #[arg(long, value_name = "N")]
+    pub records: Option<u64>,
+    /// How long the load runs before it counts.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0")]
+    pub warm_up: Duration,
+    /// What becomes of the figures.
+    #[command(flatten)]
+    pub output: OutputOptions,
+}
