@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`clock`], [`random`] | the only doors to the clocks; random bits from a seed |
 //! | [`process`], [`machine`] | what `/proc` tells of a process and of the machine |
-//! | [`payload`], [`keys`], [`stamp`] | what records hold |
+//! | [`payload`], [`keys`], [`sizes`], [`stamp`] | what records hold |
 //! | [`batches`] | the batches that a producer sends |
 //! | [`schedule`] | when each batch is meant to be sent |
 //! | [`client`] | the thin client: the broker's codec over ordinary sockets |
@@ -36,5 +36,6 @@ pub mod process;
 pub mod random;
 pub mod report;
 pub mod schedule;
+pub mod sizes;
 pub mod stamp;
 pub mod workload;

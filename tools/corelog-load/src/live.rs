@@ -14,16 +14,19 @@ const BAR_CELLS: usize = 20;
 pub struct Live {
     quiet: bool,
     terminal: bool,
+    /// Records of the last track so far: what the others lead to.
+    records: u64,
 }
 
 impl Live {
     /// A view; none when `quiet`.
     pub fn new(quiet: bool) -> Live {
-        Live { quiet, terminal: std::io::stderr().is_terminal() }
+        Live { quiet, terminal: std::io::stderr().is_terminal(), records: 0 }
     }
 
     /// Shows a second.
     pub fn show(&mut self, second: &Second, load: &Load) {
+        self.records += second.tracks.last().map_or(0, |track| track.records);
         if self.quiet {
             return;
         }
@@ -31,16 +34,25 @@ impl Live {
         let mut stderr = std::io::stderr().lock();
         // A view that nobody can see any more is no reason to stop measuring.
         let _unseen = if self.terminal {
-            let bar = load.end().map(|end| {
-                let whole = end.saturating_duration_since(load.start()).as_secs_f64();
-                let done = clock::now().saturating_duration_since(load.start()).as_secs_f64();
-                bar(if whole > 0.0 { done / whole } else { 1.0 })
-            });
+            let bar = self.done(load).map(bar);
             write!(stderr, "\r\x1b[2K{}{line}", bar.unwrap_or_default())
         } else {
             writeln!(stderr, "{line}")
         };
         let _unseen = stderr.flush();
+    }
+
+    /// Which part of the load is done, when its end is known.
+    fn done(&self, load: &Load) -> Option<f64> {
+        let (done, whole) = match (load.expected(), load.end()) {
+            (Some(expected), _) => (self.records as f64, expected as f64),
+            (None, Some(end)) => {
+                let since_start = |time: std::time::Instant| time.saturating_duration_since(load.start()).as_secs_f64();
+                (since_start(clock::now()), since_start(end))
+            }
+            (None, None) => return None,
+        };
+        Some(if whole > 0.0 { done / whole } else { 1.0 })
     }
 
     /// Leaves the line.

@@ -56,6 +56,8 @@ pub struct Load {
     start: Instant,
     measured_from: Instant,
     end: Option<Instant>,
+    /// Records after which it ends, if that is known.
+    expected: Option<u64>,
     over: AtomicBool,
     interrupt: Interrupt,
     failures: Mutex<Vec<Failure>>,
@@ -75,12 +77,23 @@ impl Load {
             start,
             measured_from,
             end: duration.map(|duration| measured_from + duration),
+            expected: None,
             over: AtomicBool::new(false),
             interrupt: interrupt.clone(),
             failures: Mutex::default(),
             errors: AtomicU64::new(0),
             lag_plus_1: AtomicU64::new(0),
         }
+    }
+
+    /// The same, and it ends after so many records.
+    pub fn expecting(self, records: u64) -> Load {
+        Load { expected: Some(records), ..self }
+    }
+
+    /// Records after which it ends, if that is known.
+    pub fn expected(&self) -> Option<u64> {
+        self.expected
     }
 
     /// When it starts.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use corelog_load::load::Interrupt;
-use corelog_load::options::{Command, CommandLine};
+use corelog_load::options::{Command, CommandLine, expand};
 use corelog_load::report::Ended;
 use corelog_load::workload;
 
@@ -13,7 +13,8 @@ use corelog_load::workload;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    match run(&CommandLine::parse()) {
+    let command: Vec<String> = std::env::args().collect();
+    match expand(&command).and_then(|line| run(&CommandLine::parse_from(line), &command)) {
         Ok(Ended::Complete) => ExitCode::SUCCESS,
         Ok(Ended::Interrupted) => ExitCode::from(INTERRUPTED),
         Ok(Ended::Failed) => ExitCode::FAILURE,
@@ -25,13 +26,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(line: &CommandLine) -> anyhow::Result<Ended> {
-    let command: Vec<String> = std::env::args().collect();
+fn run(line: &CommandLine, command: &[String]) -> anyhow::Result<Ended> {
     let interrupt = Interrupt::on_signals()?;
     let report = match &line.command {
-        Command::Produce(options) => workload::produce::produce(options, &command, &interrupt)?,
-        Command::Consume(options) => workload::consume::consume(options, &command, &interrupt)?,
-        Command::EndToEnd(options) => workload::end_to_end::end_to_end(options, &command, &interrupt)?,
+        Command::Produce(options) => workload::produce::produce(options, command, &interrupt)?,
+        Command::Consume(options) => workload::consume::consume(options, command, &interrupt)?,
+        Command::EndToEnd(options) => workload::end_to_end::end_to_end(options, command, &interrupt)?,
+        Command::Mixed(options) => workload::mixed::mixed(options, command, &interrupt)?,
     };
     Ok(report.ended)
 }

@@ -24,7 +24,11 @@ fn catching_up_reads_every_record_once() {
         assert_eq!(track["value_bytes"], serde_json::Value::Null);
     }
     let run = load(&format!("consume --bootstrap {to} --topic full --consumers 4"));
-    run.expect_error_line("topic 'full' has only 3 partitions");
+    run.expect_error_line("there are only 3 partitions");
+    let run = load(&format!("consume --bootstrap {to} --topic full --consumers 2 --again --records 50000"));
+    run.expect_success();
+    let records = run.track("consume")["records"].as_u64().expect("a count");
+    assert!((50_000..90_000).contains(&records), "{records}");
 }
 
 #[test]
@@ -80,4 +84,39 @@ fn end_to_end_needs_room_for_the_time_and_acknowledgements() {
     load(&format!("end-to-end --bootstrap {to} --record-bytes 15"))
         .expect_error_line("the time takes 16 of each record");
     load(&format!("end-to-end --bootstrap {to} --acks 0")).expect_error_line("end-to-end needs acknowledgements");
+}
+
+#[test]
+fn several_topics_are_filled_and_read_as_one_load() {
+    let broker = Broker::start();
+    let to = broker.bootstrap();
+    let run = load(&format!(
+        "produce --bootstrap {to} --topic many --topics 3 --partitions 2 --producers 2 --records 1200 \
+         --records-per-batch 10 --connections 2 --keys uniform:100"
+    ));
+    run.expect_success();
+    let counts = [0, 1, 2].map(|index| broker.records(&format!("many-{index}"), 2));
+    assert_eq!(counts.iter().sum::<i64>(), 1200);
+    assert!(counts.iter().all(|&count| count > 300), "{counts:?}");
+    let run = load(&format!("consume --bootstrap {to} --topic many --topics 3"));
+    run.expect_success();
+    assert_eq!(run.track("consume")["records"], 1200);
+}
+
+#[test]
+fn each_group_is_delivered_everything() {
+    let broker = Broker::start();
+    let to = broker.bootstrap();
+    for more in ["", "--rate 5000 --linger 20ms"] {
+        let run = load(&format!(
+            "mixed --bootstrap {to} --topic fan --partitions 4 --producers 2 --consumers 2 --fan-out 3 --records 4000 \
+             --records-per-batch 50 --record-bytes uniform:100:500 {more}"
+        ));
+        run.expect_success();
+        assert_eq!(run.track("produce")["records"], 4000);
+        assert_eq!(run.track("deliver")["records"], 12_000, "{more}");
+        let latencies = &run.track("deliver")["latency"]["count"];
+        assert_eq!(latencies.as_u64(), (!more.is_empty()).then_some(12_000));
+        assert!(more.is_empty() || run.stderr.contains("lag "), "{}", run.stderr);
+    }
 }

@@ -138,3 +138,88 @@ fn a_batch_that_the_broker_refuses_is_a_failure_that_names_it() {
     run.expect_failure("partition 0 of topic 'large': MESSAGE_TOO_LARGE");
     assert_eq!(broker.records("large", 1), 0);
 }
+
+#[test]
+fn a_batch_leaves_when_it_is_full_or_has_lingered() {
+    let broker = Broker::start();
+    let to = broker.bootstrap();
+    let batches = |more: &str| {
+        let run = load(&format!(
+            "produce --bootstrap {to} --topic linger --record-bytes 100 --rate 1000 --records 300 --records-per-batch 100 {more}"
+        ));
+        run.expect_success();
+        assert_eq!(run.track("produce")["records"], 300);
+        run.track("produce")["latency"].clone()
+    };
+    assert_eq!(batches("")["count"], 3);
+    // One record in each millisecond: six come in 0 to 5 ms, and the first of them has waited that long.
+    let lingering = batches("--linger 5ms");
+    assert_eq!(lingering["count"], 50);
+    assert!(lingering["min_ms"].as_f64() >= Some(5.0), "{lingering}");
+    assert_eq!(batches("--linger 5ms --batch-bytes 400")["count"], 75);
+    load(&format!("produce --bootstrap {to} --topic linger --linger 5ms")).expect_error_line("--linger needs --rate");
+}
+
+#[test]
+fn the_highest_rate_that_keeps_a_bound_is_found() {
+    let broker = Broker::start();
+    let to = broker.bootstrap();
+    let common = "--record-bytes 100 --records-per-batch 1 --duration 150ms --warm-up 0";
+    let run = load(&format!("produce --bootstrap {to} --topic found {common} --find-rate max=2s"));
+    let search = &run.report["rate_search"];
+    let steps = search["steps"].as_array().expect("steps");
+    let highest = search["highest"].as_f64().expect("a rate");
+    let kept = steps.iter().filter(|step| step["kept"] == true).map(|step| step["rate"].as_f64().expect("a rate"));
+    assert_eq!(kept.fold(0.0, f64::max), highest);
+    let not_kept = steps.iter().filter(|step| step["kept"] == false);
+    let lowest = not_kept.map(|step| step["rate"].as_f64().expect("a rate")).fold(f64::MAX, f64::min);
+    assert!(highest < lowest && lowest / highest <= 1.06, "{highest} {lowest}");
+    // The other figures are those of that rate.
+    assert_eq!(run.report["rate_asked"].as_f64(), Some(highest));
+    run.expect_success();
+    assert!(run.stdout.contains("highest rate"), "{}", run.stdout);
+
+    let run = load(&format!("produce --bootstrap {to} --topic found {common} --find-rate p50=0ms"));
+    run.expect_failure("no rate kept p50=0 ms");
+    assert_eq!(run.report["rate_search"]["highest"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_profile_is_options_that_others_come_after() {
+    let broker = Broker::start();
+    let to = broker.bootstrap();
+    let run = load(&format!("produce --profile 1k-x100-8p --bootstrap {to} --topic profile --records 1600"));
+    run.expect_success();
+    assert_eq!(broker.records("profile", 8), 1600);
+    assert_eq!(run.track("produce")["value_bytes"], 1600 * 1024);
+    let run = load(&format!("produce --profile=1k-x1-8p --partitions 2 --bootstrap {to} --topic other --records 16"));
+    run.expect_success();
+    assert_eq!(broker.records("other", 2), 16);
+    let run = load(&format!("consume --profile 1k-x1 --bootstrap {to} --topic other"));
+    assert_ne!(run.code, Some(0));
+    assert!(run.stderr.contains("1k-x1"), "{}", run.stderr);
+}
+
+#[test]
+fn a_topic_that_vanishes_is_a_failure_that_names_it() {
+    let broker = Broker::start();
+    let to = broker.bootstrap();
+    let run = Run::start(&format!(
+        "produce --bootstrap {to} --topic vanishing --duration 60s --warm-up 0 --rate 1000 --records-per-batch 10"
+    ));
+    run.wait_for_a_line();
+    broker.delete("vanishing");
+    let run = run.wait();
+    run.expect_failure("topic 'vanishing': UNKNOWN_TOPIC_OR_PARTITION");
+    assert!(run.track("produce")["records"].as_u64() >= Some(100), "{}", run.stdout);
+}
+
+#[test]
+fn without_acknowledgements_there_are_no_latencies() {
+    let broker = Broker::start();
+    let to = broker.bootstrap();
+    let run = load(&format!("produce --bootstrap {to} --topic untold --acks 0 --records 500 --records-per-batch 10"));
+    run.expect_success();
+    assert_eq!(run.track("produce")["records"], 500);
+    assert_eq!(run.track("produce")["latency"], serde_json::Value::Null);
+}

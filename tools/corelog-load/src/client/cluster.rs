@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use corelog::protocol::messages::api_versions::{ApiVersion, ApiVersionsRequest};
 use corelog::protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use corelog::protocol::messages::delete_topics::DeleteTopicsRequest;
 use corelog::protocol::messages::init_producer_id::InitProducerIdRequest;
 use corelog::protocol::messages::list_offsets::{
     LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
@@ -24,6 +25,7 @@ const NEWEST: &[(ApiKey, i16)] = &[
     (ApiKey::Metadata, 12),
     (ApiKey::CreateTopics, 7),
     (ApiKey::InitProducerId, 4),
+    (ApiKey::DeleteTopics, 5),
 ];
 /// How long a new topic, or a broker that has just started, may take until it serves.
 const LEADERS_DEADLINE: Duration = Duration::from_secs(60);
@@ -186,6 +188,18 @@ impl Cluster {
         // The metadata may name leaders that do not know it yet; one that tells an offset serves.
         self.offsets(&created, LATEST_TIMESTAMP)?;
         Ok(created)
+    }
+
+    /// Deletes a topic.
+    ///
+    /// # Errors
+    /// When the broker refuses, or the topic does not exist.
+    pub fn delete_topic(&mut self, name: &str) -> anyhow::Result<()> {
+        let request = DeleteTopicsRequest { topic_names: vec![name.into()], timeout_ms: 30_000, ..Default::default() };
+        let response = self.call(&request)?;
+        let result = response.responses.first().context("an empty answer to DeleteTopics")?;
+        ensure!(result.error_code.is_ok(), "topic '{name}' cannot be deleted: {}", result.error_code.name());
+        Ok(())
     }
 
     /// The topic; `None` when it does not exist.

@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | [`cluster`] | the broker's versions, the topic and who leads its partitions |
 //! | `control` | a connection with one request at a time, for all that is not measured |
+//! | [`target`] | the partitions of one or several topics |
 //! | [`link`] | a measured connection: non-blocking, many requests on their way |
 //! | [`wait`] | waiting for several links, or for a point in time |
 
 pub mod cluster;
 mod control;
 pub mod link;
+pub mod target;
 pub mod wait;
 
 use corelog::protocol::{Encoded, Request, Writer, write_request};

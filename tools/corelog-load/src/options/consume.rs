@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{BrokerOptions, FetchOptions, OutputOptions, duration};
+use super::{BrokerOptions, FetchOptions, OutputOptions, Profile, duration};
 
 /// `consume`.
 #[derive(Clone, Debug, Args)]
 pub struct ConsumeOptions {
+    /// A load with a name: options that all others come after.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<Profile>,
     /// Where.
     #[command(flatten)]
     pub broker: BrokerOptions,
@@ -18,6 +21,9 @@ pub struct ConsumeOptions {
     /// Follows the topic from its end on, and does not read what is there already from the beginning to the end.
     #[arg(long)]
     pub tail: bool,
+    /// At the end of a partition, begins again at its beginning: a load that lasts, on what a cache may hold.
+    #[arg(long, conflicts_with = "tail")]
+    pub again: bool,
     /// How long, after the warm-up; until everything is read, or with --tail until Ctrl-C, when not told.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{BrokerOptions, FetchOptions, LengthOptions, OutputOptions, ProducerOptions, TopicOptions, rate};
+use super::{BrokerOptions, FetchOptions, LengthOptions, OutputOptions, ProducerOptions, RateOptions, TopicOptions};
 
 /// `end-to-end`.
 #[derive(Clone, Debug, Args)]
@@ -19,9 +19,9 @@ pub struct EndToEndOptions {
     /// How it is read.
     #[command(flatten)]
     pub fetch: FetchOptions,
-    /// Records a second of all producers together, evenly spaced.
-    #[arg(long, value_name = "RECORDS/S", value_parser = rate, default_value = "1000")]
-    pub rate: f64,
+    /// How fast; 1,000 records a second when not told.
+    #[command(flatten)]
+    pub rate: RateOptions,
     /// How long.
     #[command(flatten)]
     pub length: LengthOptions,

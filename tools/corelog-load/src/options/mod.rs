@@ -2,9 +2,13 @@
 
 mod consume;
 mod end_to_end;
+mod mixed;
 mod produce;
+mod profile;
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -13,16 +17,19 @@ use corelog::record::Compression;
 
 use crate::keys::KeyKind;
 use crate::payload::PayloadKind;
+use crate::sizes::SizeKind;
 
 pub use consume::ConsumeOptions;
 pub use end_to_end::EndToEndOptions;
+pub use mixed::MixedOptions;
 pub use produce::ProduceOptions;
+pub use profile::{Profile, expand};
 
 /// Measures brokers that speak the Apache Kafka protocol.
 ///
 /// Every figure is of the measured time: from the end of the warm-up to the last record that arrived. MB are 10⁶ bytes.
 #[derive(Debug, Parser)]
-#[command(name = "corelog-load", version)]
+#[command(name = "corelog-load", version, args_override_self = true)]
 pub struct CommandLine {
     /// What is to be done.
     #[command(subcommand)]
@@ -38,6 +45,8 @@ pub enum Command {
     Consume(ConsumeOptions),
     /// The time from publishing to delivery, at a given rate.
     EndToEnd(EndToEndOptions),
+    /// Producers, and several groups of consumers that each read everything.
+    Mixed(MixedOptions),
 }
 
 /// Where the broker is.
@@ -49,9 +58,22 @@ pub struct BrokerOptions {
     /// The topic.
     #[arg(long, default_value = "corelog-load")]
     pub topic: String,
+    /// Topics: with more than one their names are TOPIC-0, TOPIC-1 and so on, and each has --partitions.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub topics: u32,
     /// The broker's process, whose CPU and memory are reported; found by its port when it is on this machine.
     #[arg(long, value_name = "PID")]
     pub broker_pid: Option<u32>,
+}
+
+impl BrokerOptions {
+    /// The names of the topics.
+    pub fn topic_names(&self) -> Vec<String> {
+        match self.topics {
+            1 => vec![self.topic.clone()],
+            topics => (0..topics).map(|index| format!("{}-{index}", self.topic)).collect(),
+        }
+    }
 }
 
 /// What becomes of the figures.
@@ -87,15 +109,27 @@ pub struct ProducerOptions {
     /// Without keys the partitions are shared out among them; with keys each producer fills all.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub producers: u64,
-    /// Bytes of a record's value.
-    #[arg(long, value_name = "N", default_value_t = 1024)]
-    pub record_bytes: usize,
-    /// Records of a batch; each request has one batch [default: 100; 1 for end-to-end]
+    /// Bytes of a record's value: N, uniform:MIN:MAX or lognormal:MEDIAN:P99 (cut off at four times P99).
+    #[arg(long, value_name = "BYTES", default_value = "1024")]
+    pub record_bytes: SizeKind,
+    /// Records of a batch, at most; each request has one batch [default: 100; 1 for end-to-end]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub records_per_batch: Option<u32>,
+    /// Bytes of a batch's keys and values, at most (batch.size), but a batch has one record at least.
+    #[arg(long, value_name = "N")]
+    pub batch_bytes: Option<usize>,
+    /// Has records come one by one, evenly spaced, and a batch leave when it is full, or so long after its first record
+    /// (linger.ms). Latency counts from the batch's first record. Needs a rate, and no keys.
+    ///
+    /// Without it all records of a batch come at one time.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub linger: Option<Duration>,
     /// Requests that a connection has on their way, at most.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub in_flight: u16,
+    /// Connections of a producer to a leader, at most: the leader's partitions are shared out among them.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub connections: u16,
     /// What an acknowledgement means: all replicas in sync have it, the leader has it, or none is sent.
     #[arg(long, value_enum, default_value_t = Acks::All, allow_negative_numbers = true)]
     pub acks: Acks,
@@ -111,6 +145,76 @@ pub struct ProducerOptions {
     /// Values: seed or seed:N for text, file:PATH for a file's bytes, ratio:X for bytes that compress to 1/X.
     #[arg(long, value_name = "VALUES", default_value = "seed")]
     pub payload: PayloadKind,
+}
+
+/// How fast a load with producers is.
+#[derive(Clone, Debug, Args)]
+pub struct RateOptions {
+    /// Records a second of all producers together, evenly spaced; as many as possible when not told.
+    ///
+    /// With a rate, latency counts from the time at which a batch was meant to be sent, and not from when the broker
+    /// let it be sent; without, from the sending.
+    #[arg(long, value_name = "RECORDS/S", value_parser = rate)]
+    pub rate: Option<f64>,
+    /// Looks for the highest rate that keeps this bound: p50, p90, p99, p99.9, p99.99 or max, and a time. The load runs
+    /// for the duration again and again, at rates that come closer and closer; the figures are those of the highest.
+    #[arg(long, value_name = "p99=TIME", conflicts_with = "rate")]
+    pub find_rate: Option<Bound>,
+}
+
+/// A bound of a latency.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bound {
+    /// Which latency.
+    pub of: Percentile,
+    /// What it may be at most.
+    pub at_most: Duration,
+}
+
+/// The latencies that can have a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Percentile {
+    /// The median.
+    P50,
+    /// The 90th percentile.
+    P90,
+    /// The 99th.
+    P99,
+    /// The 99.9th.
+    P999,
+    /// The 99.99th.
+    P9999,
+    /// The longest.
+    Max,
+}
+
+impl Percentile {
+    const NAMES: [(&'static str, Percentile); 6] = [
+        ("p50", Percentile::P50),
+        ("p90", Percentile::P90),
+        ("p99", Percentile::P99),
+        ("p99.9", Percentile::P999),
+        ("p99.99", Percentile::P9999),
+        ("max", Percentile::Max),
+    ];
+}
+
+impl FromStr for Bound {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Bound, String> {
+        let (name, time) = text.split_once('=').ok_or("it is a percentile, '=' and a time: p99=5ms")?;
+        let named = Percentile::NAMES.iter().find(|(known, _)| *known == name);
+        let (_, of) = named.ok_or_else(|| format!("'{name}' is none of p50, p90, p99, p99.9, p99.99 and max"))?;
+        Ok(Bound { of: *of, at_most: duration(time)? })
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Percentile::NAMES.iter().find(|(_, known)| *known == self.of);
+        write!(f, "{}={} ms", named.map_or("", |(name, _)| name), self.at_most.as_secs_f64() * 1e3)
+    }
 }
 
 /// How long a load with producers takes.
@@ -166,6 +270,11 @@ impl ProducerOptions {
         self.records_per_batch.unwrap_or(100)
     }
 
+    /// Bytes of a batch's keys and values, at most.
+    pub fn batch_bytes(&self) -> usize {
+        self.batch_bytes.unwrap_or(usize::MAX)
+    }
+
     /// Refuses what cannot go together.
     ///
     /// # Errors
@@ -178,12 +287,16 @@ impl ProducerOptions {
                 "--idempotent allows at most 5 requests in flight: brokers remember no more batches of a producer"
             );
         }
-        let batch_bytes = self.record_bytes.checked_mul(self.records_per_batch() as usize);
+        if self.linger.is_some() {
+            ensure!(self.keys == KeyKind::None, "--linger needs --keys none: the times of records go by their order");
+        }
+        let batch_bytes = self.record_bytes.max().saturating_mul(self.records_per_batch() as usize);
+        let batch_bytes = batch_bytes.min(self.batch_bytes().max(self.record_bytes.max()));
         ensure!(
-            batch_bytes.is_some_and(|bytes| bytes <= 1 << 30),
+            batch_bytes <= 1 << 30,
             "{} records of {} bytes are more than 1 GiB a batch",
             self.records_per_batch(),
-            self.record_bytes
+            self.record_bytes.max()
         );
         Ok(())
     }
@@ -291,6 +404,16 @@ mod tests {
     }
 
     #[test]
+    fn bounds_are_understood_or_refused() {
+        let bound: Bound = "p99.9=1.5ms".parse().expect("a bound");
+        assert_eq!(bound, Bound { of: Percentile::P999, at_most: Duration::from_micros(1500) });
+        assert_eq!(bound.to_string(), "p99.9=1.5 ms");
+        for bad in ["", "p99", "p98=5ms", "p99=", "p99=x", "=5ms"] {
+            assert!(bad.parse::<Bound>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn what_cannot_go_together_is_refused() {
         let parse = |more: &str| {
             let line = format!("corelog-load produce {more}");
@@ -301,9 +424,14 @@ mod tests {
         };
         assert!(parse("--records 5 --duration 5s").is_err());
         assert!(parse("--records 5").expect("options").length.duration().is_none());
-        for bad in ["--idempotent --acks 1", "--idempotent --in-flight 6", "--record-bytes 2000000000"] {
+        for bad in ["--idempotent --acks 1", "--idempotent --in-flight 6", "--record-bytes 20000000"] {
             assert!(parse(bad).expect("options").producer.check().is_err(), "{bad}");
         }
+        assert!(
+            parse("--record-bytes 2000000 --records-per-batch 1000 --batch-bytes 1000000")
+                .is_ok_and(|options| options.producer.check().is_ok())
+        );
+        assert!(parse("--linger 5ms --keys zipf:10").expect("options").producer.check().is_err());
         assert!(parse("--idempotent --acks -1").is_ok_and(|options| options.producer.check().is_ok()));
     }
 }

@@ -2,11 +2,14 @@
 
 use clap::Args;
 
-use super::{BrokerOptions, LengthOptions, OutputOptions, ProducerOptions, TopicOptions, rate};
+use super::{BrokerOptions, LengthOptions, OutputOptions, ProducerOptions, Profile, RateOptions, TopicOptions};
 
 /// `produce`.
 #[derive(Clone, Debug, Args)]
 pub struct ProduceOptions {
+    /// A load with a name: options that all others come after.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<Profile>,
     /// Where.
     #[command(flatten)]
     pub broker: BrokerOptions,
@@ -16,12 +19,9 @@ pub struct ProduceOptions {
     /// What and how.
     #[command(flatten)]
     pub producer: ProducerOptions,
-    /// Records a second of all producers together, evenly spaced; as many as possible when not told.
-    ///
-    /// With a rate, latency counts from the time at which a batch was meant to be sent, and not from when the broker
-    /// let it be sent; without, from the sending.
-    #[arg(long, value_name = "RECORDS/S", value_parser = rate)]
-    pub rate: Option<f64>,
+    /// How fast.
+    #[command(flatten)]
+    pub rate: RateOptions,
     /// How long.
     #[command(flatten)]
     pub length: LengthOptions,

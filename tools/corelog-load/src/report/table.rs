@@ -37,6 +37,12 @@ pub fn table(report: &Report) -> String {
     if let Some(usage) = &report.client_usage {
         out.push_str(&usage_line("corelog-load", usage, records));
     }
+    if let Some(search) = &report.rate_search {
+        let highest = search.highest.map_or("none".to_owned(), |rate| {
+            format!("{} records/s, after {} rates", grouped(rate.round() as u64), search.steps.len())
+        });
+        out.push_str(&format!("highest rate with {}: {highest}\n", search.bound));
+    }
     if report.ended == Ended::Interrupted {
         out.push_str("interrupted: these are the figures so far\n");
     }
@@ -149,6 +155,7 @@ mod tests {
     fn a_track_without_latencies_has_no_lines_of_them() {
         let mut report = sample();
         report.tracks[0].latency = None;
+        report.rate_search = None;
         report.failures.clear();
         let text = table(&report);
         assert!(!text.contains("p99") && !text.contains("FAILED"), "{text}");

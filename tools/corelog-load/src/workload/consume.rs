@@ -1,14 +1,16 @@
 //! Consumers: from the beginning to the end (catch-up), or behind the end (tail).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::ensure;
 use corelog::protocol::ApiKey;
 use corelog::protocol::messages::list_offsets::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 
-use super::consumer::{Consumer, Counting, Position};
+use super::consumer::{Consumer, Counting, End, Position};
 use super::{Plan, Worker, deliver, measure};
 use crate::client::cluster::{Cluster, Topic};
+use crate::client::target::Target;
 use crate::load::{Interrupt, Load};
 use crate::measure::{Recorder, Track};
 use crate::options::{ConsumeOptions, FetchOptions};
@@ -20,19 +22,25 @@ use crate::report::Report;
 /// When it cannot start, or the figures cannot be written.
 pub fn consume(options: &ConsumeOptions, command: &[String], interrupt: &Interrupt) -> anyhow::Result<Report> {
     let mut cluster = Cluster::connect(&options.broker.bootstrap)?;
-    let topic = cluster.topic(&options.broker.topic)?;
-    let ends = cluster.offsets(&topic, LATEST_TIMESTAMP)?;
-    let positions: Vec<Position> = if options.tail {
-        tail_positions(&ends)
-    } else {
-        let starts = cluster.offsets(&topic, EARLIEST_TIMESTAMP)?;
-        let all = starts.into_iter().zip(ends).enumerate();
-        all.map(|(partition, (offset, end))| Position { partition, offset, end: Some(end) }).collect()
-    };
-    let is_empty = positions.iter().all(|position| position.end.is_some_and(|end| position.offset >= end));
-    ensure!(!is_empty, "topic '{}' holds no records to catch up with; --tail waits for new ones", topic.name);
-    let consumers = consumers(&options.fetch, &positions, &topic, &cluster)?;
+    let names = options.broker.topic_names();
+    let topics = names.iter().map(|name| cluster.topic(name)).collect::<anyhow::Result<Vec<Topic>>>()?;
+    let target = Arc::new(Target::of(&topics));
+    let positions = positions(options, &target, &mut cluster)?;
+    let there: u64 =
+        positions.iter().filter_map(|position| Some(position.last()? - position.offset)).sum::<i64>() as u64;
+    ensure!(
+        options.tail || there > 0,
+        "topic '{}' holds no records to catch up with; --tail waits for new ones",
+        names.join("', '")
+    );
+    let consumers = consumers(&options.fetch, &positions, &target, &cluster)?;
     let load = Load::new(options.warm_up, options.duration, interrupt);
+    let load = match options.records {
+        Some(records) => load.expecting(records),
+        // Offsets that a compacted topic has no records for are counted too: the end may come sooner.
+        None if !options.tail && !options.again => load.expecting(there),
+        None => load,
+    };
     let counting = if options.tail { Counting::Batches } else { Counting::Fetches };
     let track = Track {
         name: "consume",
@@ -46,7 +54,10 @@ pub fn consume(options: &ConsumeOptions, command: &[String], interrupt: &Interru
         Box::new(move || {
             let is_enough = || options.records.is_some_and(|records| delivered.load(Ordering::Relaxed) >= records);
             let count = |records| {
-                delivered.fetch_add(records, Ordering::Relaxed);
+                let delivered = delivered.fetch_add(records, Ordering::Relaxed) + records;
+                if let Some(expected) = load.expected() {
+                    load.set_lag(expected.saturating_sub(delivered));
+                }
             };
             let outcome =
                 consumer.run(counting, load.start(), &recorder, |now| load.is_over(now) || is_enough(), count);
@@ -66,9 +77,39 @@ pub fn consume(options: &ConsumeOptions, command: &[String], interrupt: &Interru
     deliver(measure(&plan, &load, std::slice::from_ref(&track), workers.collect(), |_| {}), &options.output)
 }
 
+/// Where each partition is read.
+fn positions(options: &ConsumeOptions, target: &Target, cluster: &mut Cluster) -> anyhow::Result<Vec<Position>> {
+    let ends = offsets(cluster, target, LATEST_TIMESTAMP)?;
+    if options.tail {
+        return Ok(tail_positions(&ends));
+    }
+    let starts = offsets(cluster, target, EARLIEST_TIMESTAMP)?;
+    let position = |(partition, (from, to)): (usize, (i64, i64))| Position {
+        partition,
+        offset: from,
+        end: if options.again { End::Again { from, to } } else { End::At(to) },
+    };
+    Ok(starts.into_iter().zip(ends).enumerate().map(position).collect())
+}
+
+/// An offset of each partition, by its number: what `timestamp` stands for.
+///
+/// # Errors
+/// When a leader does not tell it.
+pub(super) fn offsets(cluster: &mut Cluster, target: &Target, timestamp: i64) -> anyhow::Result<Vec<i64>> {
+    let mut all = Vec::with_capacity(target.len());
+    for numbers in target.topics() {
+        let places = numbers.clone().map(|number| target.place(number));
+        let leaders = places.map(|place| place.leader).collect();
+        let name = target.place(numbers.start).topic.as_str().to_owned();
+        all.extend(cluster.offsets(&Topic { name, leaders }, timestamp)?);
+    }
+    Ok(all)
+}
+
 /// The positions behind all there is.
 pub(super) fn tail_positions(ends: &[i64]) -> Vec<Position> {
-    ends.iter().enumerate().map(|(partition, &offset)| Position { partition, offset, end: None }).collect()
+    ends.iter().enumerate().map(|(partition, &offset)| Position { partition, offset, end: End::Never }).collect()
 }
 
 /// Connects the consumers, among which the partitions are shared out.
@@ -78,12 +119,12 @@ pub(super) fn tail_positions(ends: &[i64]) -> Vec<Position> {
 pub(super) fn consumers(
     options: &FetchOptions,
     positions: &[Position],
-    topic: &Topic,
+    target: &Arc<Target>,
     cluster: &Cluster,
 ) -> anyhow::Result<Vec<Consumer>> {
     let (count, partitions) = (options.consumers as usize, positions.len());
-    ensure!(count <= partitions, "--consumers {count}: topic '{}' has only {partitions} partitions", topic.name);
+    ensure!(count <= partitions, "--consumers {count}: there are only {partitions} partitions to share out");
     let version = cluster.version(ApiKey::Fetch)?;
     let own = |index| positions.iter().skip(index).step_by(count).copied().collect::<Vec<_>>();
-    (0..count).map(|index| Consumer::open(topic, version, options, &own(index))).collect()
+    (0..count).map(|index| Consumer::open(target, version, options, &own(index))).collect()
 }

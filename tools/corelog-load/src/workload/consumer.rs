@@ -1,16 +1,16 @@
 //! One consumer's thread: a fetch on its way to each leader, and every batch that comes is checked and counted.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use corelog::protocol::KafkaString;
 use corelog::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use corelog::record::{BatchHeader, records, split_batches, verify_crc};
 
-use crate::client::cluster::{Topic, by_leader};
 use crate::client::link::Link;
+use crate::client::target::Target;
 use crate::client::wait::wait;
 use crate::client::{ANSWER_DEADLINE, frame, parse_answer};
 use crate::clock;
@@ -36,7 +36,7 @@ pub enum Counting {
 
 /// A consumer, connected.
 pub struct Consumer {
-    topic: KafkaString,
+    target: Arc<Target>,
     version: i16,
     fetch: FetchOptions,
     lanes: Vec<Lane>,
@@ -54,17 +54,53 @@ struct Lane {
 /// Where a partition is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// The partition.
+    /// The number of the partition.
     pub partition: usize,
     /// The next offset to read.
     pub offset: i64,
-    /// The offset behind the last one to read; `None` to follow for ever.
-    pub end: Option<i64>,
+    /// Where reading ends.
+    pub end: End,
+}
+
+/// Where reading a partition ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nowhere: what comes later is waited for.
+    Never,
+    /// Behind the last one before this offset.
+    At(i64),
+    /// The same, but then it begins again at `from`.
+    Again {
+        /// The first offset.
+        from: i64,
+        /// The offset behind the last one.
+        to: i64,
+    },
 }
 
 impl Position {
     fn is_wanted(&self) -> bool {
-        self.end.is_none_or(|end| self.offset < end)
+        match self.end {
+            End::Never => true,
+            End::At(end) => self.offset < end,
+            End::Again { from, to } => from < to,
+        }
+    }
+
+    /// The offset behind the last one to read, if there is one.
+    pub fn last(&self) -> Option<i64> {
+        match self.end {
+            End::Never => None,
+            End::At(end) | End::Again { to: end, .. } => Some(end),
+        }
+    }
+
+    /// Moves behind what was read.
+    fn advance(&mut self, offset: i64) {
+        self.offset = match self.end {
+            End::Again { from, to } if offset >= to => from,
+            _ => offset,
+        };
     }
 }
 
@@ -73,14 +109,19 @@ impl Consumer {
     ///
     /// # Errors
     /// When that cannot be done.
-    pub fn open(topic: &Topic, version: i16, fetch: &FetchOptions, positions: &[Position]) -> anyhow::Result<Consumer> {
+    pub fn open(
+        target: &Arc<Target>,
+        version: i16,
+        fetch: &FetchOptions,
+        positions: &[Position],
+    ) -> anyhow::Result<Consumer> {
         let lane = |(address, partitions): (SocketAddr, Vec<usize>)| {
             let positions = positions.iter().filter(|position| partitions.contains(&position.partition)).copied();
             anyhow::Ok(Lane { link: Link::connect(address)?, positions: positions.collect(), fetching: None })
         };
-        let leaders = by_leader(topic, positions.iter().map(|position| position.partition));
+        let leaders = target.by_connection(positions.iter().map(|position| position.partition), 1);
         Ok(Consumer {
-            topic: topic.name.as_str().into(),
+            target: target.clone(),
             version,
             fetch: fetch.clone(),
             lanes: leaders.into_iter().map(lane).collect::<anyhow::Result<_>>()?,
@@ -124,7 +165,7 @@ impl Consumer {
                 ensure!(answered == correlation, "the broker answered what nobody asked");
                 lane.fetching = None;
                 let mut tally = Tally { counting, at, arrivals: Vec::new(), records: 0 };
-                let outcome = lane.take(&response, &self.topic, &mut tally);
+                let outcome = lane.take(&response, &self.target, &mut tally);
                 tally.end_fetch(sent);
                 let records = tally.records;
                 recorder.add(tally.arrivals);
@@ -140,7 +181,7 @@ impl Consumer {
         for lane in &mut self.lanes {
             if lane.fetching.is_none() && lane.positions.iter().any(Position::is_wanted) {
                 self.correlation = self.correlation.wrapping_add(1);
-                let request = request(&lane.positions, &self.topic, &self.fetch);
+                let request = request(&lane.positions, &self.target, &self.fetch);
                 lane.link.push(frame(self.version, self.correlation, &request)?);
                 lane.fetching = Some((self.correlation, now));
                 // The broker fills its answer from the front: each partition is the first in turn.
@@ -153,37 +194,53 @@ impl Consumer {
     }
 }
 
-fn request(positions: &[Position], topic: &KafkaString, options: &FetchOptions) -> FetchRequest {
+fn request(positions: &[Position], target: &Target, options: &FetchOptions) -> FetchRequest {
     let bytes = |bytes: u32| i32::try_from(bytes).unwrap_or(i32::MAX);
-    let partition = |position: &Position| FetchPartition {
-        partition: position.partition as i32,
-        fetch_offset: position.offset,
-        partition_max_bytes: bytes(options.partition_fetch_bytes),
-        ..Default::default()
-    };
-    let partitions = positions.iter().filter(|position| position.is_wanted()).map(partition).collect();
+    let mut topics: Vec<FetchTopic> = Vec::new();
+    for position in positions.iter().filter(|position| position.is_wanted()) {
+        let place = target.place(position.partition);
+        let partition = FetchPartition {
+            partition: place.index,
+            fetch_offset: position.offset,
+            partition_max_bytes: bytes(options.partition_fetch_bytes),
+            ..Default::default()
+        };
+        match topics.iter_mut().find(|topic| topic.topic == place.topic) {
+            Some(topic) => topic.partitions.push(partition),
+            None => {
+                let partitions = vec![partition];
+                topics.push(FetchTopic { topic: place.topic.clone(), partitions, ..Default::default() });
+            }
+        }
+    }
     FetchRequest {
         max_wait_ms: bytes(options.max_wait_ms),
         min_bytes: bytes(options.fetch_min_bytes),
         max_bytes: bytes(options.fetch_bytes),
-        topics: vec![FetchTopic { topic: topic.clone(), partitions, ..Default::default() }],
+        topics,
         ..Default::default()
     }
 }
 
 impl Lane {
     /// Takes what a fetch brought, and moves the positions behind it.
-    fn take(&mut self, response: &FetchResponse, topic: &str, tally: &mut Tally) -> anyhow::Result<()> {
+    fn take(&mut self, response: &FetchResponse, target: &Target, tally: &mut Tally) -> anyhow::Result<()> {
         ensure!(response.error_code.is_ok(), "the fetch failed: {}", response.error_code.name());
-        for partition in response.responses.iter().flat_map(|topic| &topic.partitions) {
-            let index = partition.partition_index;
-            let what = || format!("partition {index} of topic '{topic}'");
-            ensure!(partition.error_code.is_ok(), "{}: {}", what(), partition.error_code.name());
-            let position = self.positions.iter_mut().find(|position| position.partition as i32 == index);
-            let position = position.with_context(|| format!("{}: nobody asked for it", what()))?;
-            let Some(records) = &partition.records else { continue };
-            let from = position.offset;
-            position.offset = tally.count(records.to_bytes(), from).with_context(what)?;
+        for topic in &response.responses {
+            for partition in &topic.partitions {
+                let index = partition.partition_index;
+                let what = || format!("partition {index} of topic '{}'", topic.topic.as_str());
+                ensure!(partition.error_code.is_ok(), "{}: {}", what(), partition.error_code.name());
+                let is_it = |position: &&mut Position| {
+                    let place = target.place(position.partition);
+                    (place.index, &place.topic) == (index, &topic.topic)
+                };
+                let position = self.positions.iter_mut().find(is_it);
+                let position = position.with_context(|| format!("{}: nobody asked for it", what()))?;
+                let Some(records) = &partition.records else { continue };
+                let offset = tally.count(records.to_bytes(), position.offset).with_context(what)?;
+                position.advance(offset);
+            }
         }
         Ok(())
     }
@@ -227,7 +284,7 @@ impl Tally {
                 self.arrivals.push(Arrival { records, wire_bytes, ..arrival });
             }
             Counting::Stamped { run, start } => {
-                let mut own = Arrival { wire_bytes, ..arrival };
+                let mut records_seen = 0;
                 for record in records(batch)? {
                     let record = record?;
                     let value = record.value.unwrap_or_default();
@@ -235,16 +292,24 @@ impl Tally {
                     if record.offset < offset {
                         continue;
                     }
-                    // All records of a batch were meant to be sent at one time.
-                    own.from = Some(start + Duration::from_nanos(stamp.intended_ns));
-                    own.latencies += 1;
-                    own.records += 1;
-                    own.value_bytes += value.len() as u64;
+                    let from = Some(start + Duration::from_nanos(stamp.intended_ns));
+                    let value_bytes = value.len() as u64;
+                    records_seen += 1;
+                    match self.arrivals.last_mut().filter(|last| records_seen > 1 && last.from == from) {
+                        Some(last) => {
+                            last.latencies += 1;
+                            last.records += 1;
+                            last.value_bytes += value_bytes;
+                        }
+                        None => {
+                            // The batch's bytes count once.
+                            let wire_bytes = if records_seen == 1 { wire_bytes } else { 0 };
+                            let one = Arrival { from, latencies: 1, records: 1, value_bytes, wire_bytes, ..arrival };
+                            self.arrivals.push(one);
+                        }
+                    }
                 }
-                if own.records > 0 {
-                    self.records += own.records;
-                    self.arrivals.push(own);
-                }
+                self.records += records_seen;
             }
         }
         Ok(())

@@ -2,28 +2,35 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`produce`], [`consume`], [`end_to_end`] | one each |
+//! | [`produce`], [`consume`], [`end_to_end`], [`mixed`] | one each |
+//! | `rate_search` | a workload at a given rate, or at the highest that keeps a bound |
+//! | `follow` | producers with consumers that follow them |
 //! | `producer`, `consumer` | one producer's thread, and one consumer's |
 
 pub mod consume;
 mod consumer;
 pub mod end_to_end;
+mod follow;
+pub mod mixed;
 pub mod produce;
 mod producer;
+mod rate_search;
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::Context;
 use hdrhistogram::Histogram;
 
-use crate::client::cluster::Cluster;
+use crate::client::cluster::{Cluster, Topic};
+use crate::client::target::Target;
 use crate::clock;
 use crate::live::Live;
 use crate::load::Load;
 use crate::machine::Machine;
 use crate::measure::Track;
 use crate::observe::observe;
-use crate::options::{BrokerOptions, OutputOptions};
+use crate::options::{BrokerOptions, OutputOptions, TopicOptions};
 use crate::process::Process;
 use crate::report::{self, ApiRange, Broker, Ended, Report};
 
@@ -52,6 +59,22 @@ pub struct Measured {
     pub report: Report,
     /// The latencies that `--hgrm` writes: of the last track that has any, which is what the others lead to.
     pub latency: Option<Histogram<u64>>,
+    /// Whether something failed that ended the load, so that the same load at another rate would be in vain.
+    pub is_broken: bool,
+}
+
+/// The topics that are loaded; created where they do not exist.
+///
+/// # Errors
+/// When one cannot be created, or has another number of partitions than asked for.
+pub fn target_or_create(
+    cluster: &mut Cluster,
+    broker: &BrokerOptions,
+    topic: &TopicOptions,
+) -> anyhow::Result<Arc<Target>> {
+    let names = broker.topic_names();
+    let topics = names.iter().map(|name| cluster.topic_or_create(name, topic.partitions, topic.replication_factor));
+    Ok(Arc::new(Target::of(&topics.collect::<anyhow::Result<Vec<Topic>>>()?)))
 }
 
 /// Runs the workers on a thread each, watches them, and calls `conclude` when all have ended.
@@ -102,7 +125,8 @@ pub fn measure(
         guarantees: Vec::new(),
     };
     let with_latency = tracks.iter().zip(observed.tracks).rfind(|(track, _)| track.latency_of.is_some());
-    Measured { report, latency: with_latency.map(|(_, split)| split.measured.latency) }
+    let is_broken = load.is_cut_short() && !load.is_interrupted();
+    Measured { report, latency: with_latency.map(|(_, split)| split.measured.latency), is_broken }
 }
 
 /// Prints the summary, and writes the files that were asked for.
@@ -110,7 +134,7 @@ pub fn measure(
 /// # Errors
 /// When one cannot be written.
 pub fn deliver(measured: Measured, output: &OutputOptions) -> anyhow::Result<Report> {
-    let Measured { report, latency } = measured;
+    let Measured { report, latency, .. } = measured;
     std::io::stdout().write_all(report::table(&report).as_bytes()).context("print the summary")?;
     if let Some(path) = &output.json {
         report::write_json(&report, path)?;

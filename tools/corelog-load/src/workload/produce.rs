@@ -1,18 +1,21 @@
 //! Producers, at a given rate or as fast as the broker takes it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::ensure;
 use corelog::protocol::ApiKey;
 
 use super::producer::{Manner, Outcome, Producer};
-use super::{Plan, Worker, deliver, measure};
+use super::{Measured, Plan, Worker, measure, rate_search, target_or_create};
 use crate::batches::{BatchSource, Shape};
-use crate::client::cluster::{Cluster, Topic};
+use crate::client::cluster::Cluster;
+use crate::client::target::Target;
 use crate::keys::KeyKind;
 use crate::load::{Interrupt, Load};
 use crate::measure::{Recorder, Track};
-use crate::options::{Acks, ProduceOptions, ProducerOptions};
+use crate::options::{Acks, LengthOptions, ProduceOptions, ProducerOptions};
 use crate::report::Report;
 use crate::schedule::Schedule;
 
@@ -27,38 +30,66 @@ const BEHIND_MIN: Duration = Duration::from_millis(250);
 /// When it cannot start, or the figures cannot be written.
 pub fn produce(options: &ProduceOptions, command: &[String], interrupt: &Interrupt) -> anyhow::Result<Report> {
     options.producer.check()?;
+    rate_search::run(&options.rate, None, &options.output, interrupt, |rate| once(options, rate, command, interrupt))
+}
+
+fn once(
+    options: &ProduceOptions,
+    rate: Option<f64>,
+    command: &[String],
+    interrupt: &Interrupt,
+) -> anyhow::Result<Measured> {
     let mut cluster = Cluster::connect(&options.broker.bootstrap)?;
-    let topic =
-        cluster.topic_or_create(&options.broker.topic, options.topic.partitions, options.topic.replication_factor)?;
-    let shape = shape(&options.producer, None);
-    let producers = producers(&options.producer, &shape, options.rate, options.length.records, &topic, &mut cluster)?;
+    let target = target_or_create(&mut cluster, &options.broker, &options.topic)?;
+    let shape = shape(&options.producer, rate, None)?;
+    let producers = producers(&options.producer, &shape, rate, options.length.records, &target, &mut cluster)?;
     // All that takes time is done: the load's clock starts.
-    let load = Load::new(options.length.warm_up(), options.length.duration(), interrupt);
-    let track = track(&options.producer, options.rate, &load);
+    let load = load(&options.length, interrupt);
+    let track = track(&options.producer, rate, &load);
     let progress = Progress::new(producers.len());
     let workers = workers(producers, &track, &load, &progress);
     let plan = Plan {
         workload: "produce",
         command,
-        rate: options.rate,
+        rate,
         cluster: &cluster,
         broker: &options.broker,
         output: &options.output,
     };
-    let measured = measure(&plan, &load, &[track], workers, |load| note_behind(load, &progress, options.rate));
-    deliver(measured, &options.output)
+    Ok(measure(&plan, &load, &[track], workers, |load| note_behind(load, &progress, rate)))
+}
+
+/// A load with producers, of this length.
+pub(super) fn load(length: &LengthOptions, interrupt: &Interrupt) -> Load {
+    let load = Load::new(length.warm_up(), length.duration(), interrupt);
+    match length.records {
+        Some(records) => load.expecting(records),
+        None => load,
+    }
 }
 
 /// What batches are like, stamped by a run or not.
-pub(super) fn shape(options: &ProducerOptions, stamped_by: Option<u64>) -> Shape {
-    Shape {
-        record_bytes: options.record_bytes,
-        records_per_batch: options.records_per_batch(),
+///
+/// # Errors
+/// When they are to linger, and there is no rate.
+pub(super) fn shape(options: &ProducerOptions, rate: Option<f64>, stamped_by: Option<u64>) -> anyhow::Result<Shape> {
+    let in_time = match (options.linger, rate) {
+        (Some(linger), Some(rate)) => Schedule::lingering(rate, options.producers, linger),
+        (None, _) => u32::MAX,
+        (Some(_), None) => {
+            ensure!(rate.is_some(), "--linger needs --rate: without one a batch is full at once");
+            u32::MAX
+        }
+    };
+    Ok(Shape {
+        sizes: options.record_bytes,
+        records_per_batch: options.records_per_batch().min(in_time),
+        batch_bytes: options.batch_bytes(),
         compression: options.compression.compression(),
         keys: options.keys,
         payload: options.payload.clone(),
         stamped_by,
-    }
+    })
 }
 
 /// Producers, connected and with their batches ready.
@@ -70,22 +101,24 @@ pub(super) fn producers(
     shape: &Shape,
     rate: Option<f64>,
     records: Option<u64>,
-    topic: &Topic,
+    target: &Arc<Target>,
     cluster: &mut Cluster,
 ) -> anyhow::Result<Vec<Producer>> {
     let manner = Manner {
         version: cluster.version(ApiKey::Produce)?,
         acks: options.acks,
         in_flight: usize::from(options.in_flight),
-        records_per_batch: options.records_per_batch(),
+        connections: usize::from(options.connections),
     };
     let producer = |index| {
-        let partitions = partitions_of(index, options, topic.leaders.len());
+        let partitions = partitions_of(index, options, target.len());
         let id = if options.idempotent { Some(cluster.producer_id()?) } else { None };
-        let source = BatchSource::new(shape, index, partitions.clone(), id)?;
-        let schedule = Schedule::new(rate, u64::from(options.records_per_batch()), index, options.producers);
+        // With keys the partitions are all of them, in their order.
+        let source = BatchSource::new(shape, index, partitions.clone(), target.topics().to_vec(), id)?;
+        let schedule = Schedule::new(rate, u64::from(shape.records_per_batch), index, options.producers);
+        let schedule = if options.linger.is_some() { schedule.one_by_one() } else { schedule };
         let quota = records.map(|records| share(records, index, options.producers));
-        Producer::open(topic, &partitions, manner, source, schedule, quota)
+        Producer::open(target, &partitions, manner, source, schedule, quota)
     };
     (0..options.producers).map(producer).collect()
 }
@@ -106,7 +139,10 @@ pub(super) fn track(options: &ProducerOptions, rate: Option<f64>, load: &Load) -
 
 /// How far the producers of a load have come.
 #[derive(Debug)]
-pub(super) struct Progress(Mutex<Sums>);
+pub(super) struct Progress {
+    acknowledged: AtomicU64,
+    sums: Mutex<Sums>,
+}
 
 #[derive(Debug)]
 struct Sums {
@@ -119,25 +155,31 @@ struct Sums {
 impl Progress {
     /// Of so many producers.
     pub fn new(producers: usize) -> Progress {
-        Progress(Mutex::new(Sums { open: producers, acknowledged: 0, behind: Duration::ZERO }))
+        let sums = Sums { open: producers, acknowledged: 0, behind: Duration::ZERO };
+        Progress { acknowledged: AtomicU64::new(0), sums: Mutex::new(sums) }
     }
 
     fn end(&self, outcome: &Outcome) {
-        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         sums.open -= 1;
         sums.acknowledged += outcome.acknowledged;
         sums.behind = sums.behind.max(outcome.behind);
     }
 
+    /// The records that were acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
     /// The records that were acknowledged, when all producers have ended well.
     pub fn final_count(&self) -> Option<u64> {
-        let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         (sums.open == 0).then_some(sums.acknowledged)
     }
 
     /// The most that a producer was behind its schedule.
     fn behind(&self) -> Duration {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).behind
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner).behind
     }
 }
 
@@ -150,7 +192,10 @@ pub(super) fn workers<'a>(
 ) -> Vec<Worker<'a>> {
     let worker = |(producer, recorder): (Producer, &Arc<Recorder>)| -> Worker<'a> {
         let recorder = recorder.clone();
-        Box::new(move || match producer.run(load, &recorder) {
+        let count = |records| {
+            progress.acknowledged.fetch_add(records, Ordering::Relaxed);
+        };
+        Box::new(move || match producer.run(load, &recorder, count) {
             Ok(outcome) => progress.end(&outcome),
             Err(error) => load.fail(format!("{error:#}")),
         })

@@ -1,15 +1,15 @@
 //! One producer's thread: sends when a batch is due and there is room, and notes each acknowledgement.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use corelog::protocol::KafkaString;
 use corelog::protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 
 use crate::batches::{BatchSource, Moment};
-use crate::client::cluster::{Topic, by_leader};
 use crate::client::link::Link;
+use crate::client::target::Target;
 use crate::client::wait::wait;
 use crate::client::{ANSWER_DEADLINE, frame, parse_answer};
 use crate::clock;
@@ -34,8 +34,8 @@ pub struct Manner {
     pub acks: Acks,
     /// Requests that a connection has on their way, at most.
     pub in_flight: usize,
-    /// Records of a batch.
-    pub records_per_batch: u32,
+    /// Connections to a leader, at most: its partitions are shared out among them.
+    pub connections: usize,
 }
 
 /// What came of a producer.
@@ -49,16 +49,18 @@ pub struct Outcome {
 
 /// A producer, connected and with its batches ready.
 pub struct Producer {
-    topic: KafkaString,
+    target: Arc<Target>,
     manner: Manner,
     lanes: Vec<Lane>,
-    /// The lane of each partition of the topic; only those that it fills.
+    /// The lane of each partition of the target; only of those that it fills.
     lane_of: Vec<usize>,
     source: BatchSource,
     schedule: Schedule,
     /// Records that it has to send; `None` for as many as there is time for.
     quota: Option<u64>,
-    batches_sent: u64,
+    records_sent: u64,
+    /// Records of the batch that was sent last.
+    last_records: u64,
     acknowledged: u64,
     correlation: i32,
 }
@@ -94,7 +96,7 @@ impl Producer {
     /// # Errors
     /// When that cannot be done.
     pub fn open(
-        topic: &Topic,
+        target: &Arc<Target>,
         partitions: &[usize],
         manner: Manner,
         source: BatchSource,
@@ -102,33 +104,34 @@ impl Producer {
         quota: Option<u64>,
     ) -> anyhow::Result<Producer> {
         let mut lanes = Vec::new();
-        let mut lane_of = vec![usize::MAX; topic.leaders.len()];
-        for (address, partitions) in by_leader(topic, partitions.iter().copied()) {
+        let mut lane_of = vec![usize::MAX; target.len()];
+        for (address, partitions) in target.by_connection(partitions.iter().copied(), manner.connections) {
             for partition in partitions {
                 lane_of[partition] = lanes.len();
             }
             lanes.push(Lane { link: Link::connect(address)?, unanswered: VecDeque::new() });
         }
-        let topic = topic.name.as_str().into();
         Ok(Producer {
-            topic,
+            target: target.clone(),
             manner,
             lanes,
             lane_of,
             source,
             schedule,
             quota,
-            batches_sent: 0,
+            records_sent: 0,
+            last_records: 0,
             acknowledged: 0,
             correlation: 0,
         })
     }
 
-    /// Sends until the load is over, and waits for what is unanswered. What came of it.
+    /// Sends until the load is over, and waits for what is unanswered. What came of it. `acknowledged` is told of the
+    /// records of each answer.
     ///
     /// # Errors
     /// When a request fails, or a connection breaks.
-    pub fn run(mut self, load: &Load, recorder: &Recorder) -> anyhow::Result<Outcome> {
+    pub fn run(mut self, load: &Load, recorder: &Recorder, acknowledged: impl Fn(u64)) -> anyhow::Result<Outcome> {
         clock::wake_on_time();
         let mut behind = None;
         loop {
@@ -152,7 +155,7 @@ impl Producer {
             }
             let until = if behind.is_some() { None } else { self.next_due(load) };
             wait(self.lanes.iter().map(|lane| &lane.link), until)?;
-            self.receive(recorder)?;
+            self.receive(recorder, &acknowledged)?;
             if self.is_given_up(load)? {
                 return Ok(Outcome { acknowledged: self.acknowledged, behind: Duration::ZERO });
             }
@@ -162,8 +165,21 @@ impl Producer {
     /// When the next batch is due, when there is room for it; otherwise an answer has to come first.
     fn next_due(&mut self, load: &Load) -> Option<Instant> {
         let lane = self.lane_of[self.source.next_partition()];
-        let due = self.schedule.due(self.batches_sent).map_or(load.start(), |due| load.start() + due);
-        self.has_room(lane).then_some(due)
+        let (_, leaves) = self.next_times(load, load.start());
+        self.has_room(lane).then_some(leaves)
+    }
+
+    /// When the first record of the next batch is meant to be sent, and when the batch has all of them; `now` in a
+    /// closed loop.
+    fn next_times(&mut self, load: &Load, now: Instant) -> (Instant, Instant) {
+        let begins = self.schedule.begins(self.records_sent).map_or(now, |begins| load.start() + begins);
+        (begins, begins + self.schedule.spacing() * self.next_records().saturating_sub(1))
+    }
+
+    /// Records of the next batch; 0 when all have been sent.
+    fn next_records(&mut self) -> u32 {
+        let left = self.quota.map_or(u32::MAX, |quota| u32::try_from(quota).unwrap_or(u32::MAX));
+        self.source.next_records().min(left)
     }
 
     fn has_room(&self, lane: usize) -> bool {
@@ -177,14 +193,9 @@ impl Producer {
             return Ok(());
         }
         loop {
-            let intended = match self.schedule.due(self.batches_sent) {
-                Some(due) => load.start() + due,
-                None => now,
-            };
-            let records = self.quota.map_or(self.manner.records_per_batch, |quota| {
-                u32::try_from(quota).unwrap_or(u32::MAX).min(self.manner.records_per_batch)
-            });
-            if records == 0 || intended > now || load.is_over(intended) {
+            let (intended, leaves) = self.next_times(load, now);
+            let records = self.next_records();
+            if records == 0 || leaves > now || load.is_over(leaves) {
                 return Ok(());
             }
             let lane = self.lane_of[self.source.next_partition()];
@@ -199,11 +210,16 @@ impl Producer {
     }
 
     fn send(&mut self, lane: usize, records: u32, intended: Instant, now: Instant, load: &Load) -> anyhow::Result<()> {
-        let intended_ns = intended.saturating_duration_since(load.start()).as_nanos() as u64;
-        let batch = self.source.take(records, Moment { unix_ms: clock::unix_ms(), intended_ns })?;
+        let moment = Moment {
+            unix_ms: clock::unix_ms(),
+            intended: intended.saturating_duration_since(load.start()),
+            spacing: self.schedule.spacing(),
+        };
+        let batch = self.source.take(records, moment)?;
         let wire_bytes = batch.bytes.len() as u64;
-        let data = PartitionProduceData { index: batch.partition as i32, records: Some(batch.bytes) };
-        let data = TopicProduceData { name: self.topic.clone(), partition_data: vec![data], ..Default::default() };
+        let place = self.target.place(batch.partition);
+        let data = PartitionProduceData { index: place.index, records: Some(batch.bytes) };
+        let data = TopicProduceData { name: place.topic.clone(), partition_data: vec![data], ..Default::default() };
         let request = ProduceRequest {
             acks: self.manner.acks.code(),
             timeout_ms: TIMEOUT_MS,
@@ -223,18 +239,19 @@ impl Producer {
             value_bytes: batch.value_bytes,
             wire_bytes,
         });
-        self.batches_sent += 1;
+        self.records_sent += u64::from(records);
+        self.last_records = u64::from(records);
         Ok(())
     }
 
     /// How long the next batch has been due when the load ends.
     fn behind(&self, now: Instant, load: &Load) -> Duration {
-        let next = match self.quota {
-            // The last one that was sent.
-            Some(0) => self.batches_sent.saturating_sub(1),
-            _ => self.batches_sent,
+        let before = match self.quota {
+            // Of the last one that was sent.
+            Some(0) => self.records_sent - self.last_records,
+            _ => self.records_sent,
         };
-        let Some(due) = self.schedule.due(next) else { return Duration::ZERO };
+        let Some(due) = self.schedule.begins(before) else { return Duration::ZERO };
         let now = load.end().map_or(now, |end| now.min(end));
         now.saturating_duration_since(load.start() + due)
     }
@@ -249,20 +266,22 @@ impl Producer {
         }
     }
 
-    fn receive(&mut self, recorder: &Recorder) -> anyhow::Result<()> {
+    fn receive(&mut self, recorder: &Recorder, acknowledged: impl Fn(u64)) -> anyhow::Result<()> {
         for lane in &mut self.lanes {
             lane.link.fill()?;
             let at = clock::now();
             let mut arrivals = Vec::new();
             let outcome = loop {
-                match lane.next_acknowledged(self.manner.version, &self.topic) {
+                match lane.next_acknowledged(self.manner.version, &self.target) {
                     Ok(Some(request)) => arrivals.push(request.arrival(at, Some(request.intended))),
                     Ok(None) => break Ok(()),
                     Err(error) => break Err(error),
                 }
             };
-            self.acknowledged += arrivals.iter().map(|arrival: &Arrival| arrival.records).sum::<u64>();
+            let records = arrivals.iter().map(|arrival: &Arrival| arrival.records).sum::<u64>();
+            self.acknowledged += records;
             if !arrivals.is_empty() {
+                acknowledged(records);
                 recorder.add(arrivals);
             }
             outcome?;
@@ -284,22 +303,21 @@ impl Producer {
 
 impl Lane {
     /// Takes the next answer that has come: the request that it acknowledges.
-    fn next_acknowledged(&mut self, version: i16, topic: &str) -> anyhow::Result<Option<Unanswered>> {
+    fn next_acknowledged(&mut self, version: i16, target: &Target) -> anyhow::Result<Option<Unanswered>> {
         let Some(answer) = self.link.next_answer()? else { return Ok(None) };
         let (correlation, response) = parse_answer::<ProduceRequest>(version, answer)?;
         let request = self.unanswered.pop_front().context("the broker answered what nobody asked")?;
         ensure!(correlation == request.correlation, "the broker answered requests out of order");
-        check(&response, request.partition)
-            .with_context(|| format!("partition {} of topic '{topic}'", request.partition))?;
+        check(&response, target.place(request.partition).index).with_context(|| target.describe(request.partition))?;
         Ok(Some(request))
     }
 }
 
 /// Holds an answer to being an acknowledgement of one batch for `partition`.
-fn check(response: &ProduceResponse, partition: usize) -> anyhow::Result<()> {
+fn check(response: &ProduceResponse, partition: i32) -> anyhow::Result<()> {
     let mut results = response.responses.iter().flat_map(|topic| &topic.partition_responses);
     let result = results.next().context("the broker's answer says nothing of the batch")?;
-    ensure!(result.index as usize == partition, "the broker's answer is of partition {}", result.index);
+    ensure!(result.index == partition, "the broker's answer is of partition {}", result.index);
     if !result.error_code.is_ok() {
         let message = result.error_message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
         bail!("{}{message}", result.error_code.name());

@@ -108,6 +108,11 @@ impl Broker {
         self.child.wait().expect("the killed process is gone");
     }
 
+    /// Deletes a topic.
+    pub fn delete(&self, topic: &str) {
+        Cluster::connect(&self.bootstrap).and_then(|mut cluster| cluster.delete_topic(topic)).expect("deleted");
+    }
+
     /// The sum of the high watermarks of a topic, which must have this many partitions.
     pub fn records(&self, topic: &str, partitions: usize) -> i64 {
         let mut cluster = Cluster::connect(&self.bootstrap).expect("the broker answers");
