@@ -6,15 +6,15 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use corelog_load::client::cluster::Cluster;
+use corelog_load::process::Process;
 
-use crate::client::Client;
 use crate::kafka;
 use crate::options::BrokerKind;
-use crate::process::Process;
 
 /// How long a broker may take to start or to stop: Kafka takes minutes with many partitions on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(600);
@@ -97,8 +97,8 @@ impl Broker {
             self.address = self.wait_for("the line that tells the address", |broker| broker.log.address())?;
         }
         self.wait_for("an answer that names a broker", |broker| {
-            let metadata = Client::connect(broker.address).and_then(|mut client| client.metadata(&[]));
-            metadata.ok().filter(|metadata| !metadata.brokers.is_empty())
+            let brokers = Cluster::connect(&broker.address.to_string()).and_then(|mut cluster| cluster.brokers());
+            brokers.ok().filter(|&brokers| brokers > 0)
         })?;
         Ok(())
     }
@@ -165,7 +165,7 @@ impl Drop for Broker {
 fn spawn(kind: BrokerKind, jars: &Path, data_dir: &Path, address: SocketAddr) -> anyhow::Result<(Child, Log)> {
     let mut command = match kind {
         BrokerKind::Corelog => {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_corelog"));
+            let mut command = Command::new(corelog()?);
             command.args(["serve", "--listen", &address.to_string(), "--data-dir"]).arg(data_dir);
             command.env_remove("CORELOG_LOG");
             command
@@ -186,6 +186,23 @@ fn spawn(kind: BrokerKind, jars: &Path, data_dir: &Path, address: SocketAddr) ->
     log.follow(child.stdout.take().context("stdout is piped")?);
     log.follow(child.stderr.take().context("stderr is piped")?);
     Ok((child, log))
+}
+
+/// This repository's broker, next to the load generator; built when it is not there, or not as new as its sources.
+fn corelog() -> anyhow::Result<&'static Path> {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    if BINARY.get().is_none() {
+        let load = Path::new(env!("CARGO_BIN_EXE_corelog-load"));
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--package", "corelog", "--bin", "corelog"]);
+        if load.parent().is_some_and(|directory| directory.ends_with("release")) {
+            cargo.arg("--release");
+        }
+        let status = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().context("run cargo")?;
+        ensure!(status.success(), "the broker cannot be built");
+        BINARY.get_or_init(|| load.with_file_name("corelog"));
+    }
+    BINARY.get().map(PathBuf::as_path).context("the broker's binary")
 }
 
 /// What the process wrote to stdout and stderr.

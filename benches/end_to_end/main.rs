@@ -1,6 +1,5 @@
 //! The broker's figures, end to end: starts the broker's own process on an empty directory, and Apache Kafka beside it
-//! when asked to, drives them over loopback with frames that were encoded beforehand, and prints what they did and what
-//! that cost.
+//! when asked to, runs `corelog-load` against them, and prints what they did and what that cost.
 //!
 //! `cargo bench --bench end_to_end -- --help` lists the options; `benches/README.md` says what each row is.
 //!
@@ -8,14 +7,10 @@
 //! | --- | --- |
 //! | `options` | the command line |
 //! | `rows` | which rows there are |
-//! | `payload` | values that look like text, from a seed |
-//! | `frames` | produce requests, encoded once |
-//! | `client` | a connection for everything that is not measured: topics, metadata |
-//! | `produce`, `consume` | the measured producers and the consumer |
+//! | `load` | a run of the load generator |
+//! | `measured` | the rows with a load |
 //! | `footprint` | what an idle broker costs |
 //! | `quiet` | the same state of disk and memory before each row |
-//! | `window` | warm-up, measured window, and the counters at its edges |
-//! | `process` | what `/proc` tells of a process |
 //! | `broker` | starting and stopping a broker |
 //! | `kafka` | Apache Kafka: fetching and configuring it |
 //! | `report` | the table and the JSON file |
@@ -27,19 +22,14 @@
 )]
 
 mod broker;
-mod client;
-mod consume;
 mod footprint;
-mod frames;
 mod kafka;
+mod load;
+mod measured;
 mod options;
-mod payload;
-mod process;
-mod produce;
 mod quiet;
 mod report;
 mod rows;
-mod window;
 
 use std::process::ExitCode;
 
@@ -96,17 +86,19 @@ fn measure_loads(
     }
     let mut brokers = Vec::new();
     for &kind in &options.broker {
-        let mut broker = Broker::start(kind, &options.data_dir)?;
-        produce::measure("warm-up", &rows::WARM_UP, &mut broker, &options.timing())?;
+        let broker = Broker::start(kind, &options.data_dir)?;
+        measured::warm_up(&broker, options)?;
         brokers.push(broker);
     }
     for row in rows {
-        for broker in &mut brokers {
+        for broker in &brokers {
             quiet::settle(&options.data_dir)?;
             let measured = match &row.work {
                 Work::Footprint { .. } => continue,
-                Work::Produce(load) => produce::measure(row.name, load, broker, &options.timing()),
-                Work::Consume(load) => consume::measure(row.name, load, broker, &options.timing()),
+                Work::Produce { profile, value_bytes } => {
+                    measured::produce(row.name, profile, *value_bytes, broker, options)
+                }
+                Work::Consume(load) => measured::consume(row.name, load, broker, options),
             };
             match measured.with_context(|| format!("the broker's log:\n{}", broker.log_ends())) {
                 Ok(measured) => report.add(row.name, broker.kind, measured),

@@ -1,7 +1,6 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
@@ -52,29 +51,13 @@ pub struct Options {
     /// Where brokers keep their data; each in a fresh directory, removed in the end. Must have direct I/O: no tmpfs.
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/end_to_end"))]
     pub data_dir: PathBuf,
+    /// Keeps the load generator's figures of each row and broker in this directory, for `corelog-load report`.
+    #[arg(long, value_name = "DIR")]
+    pub reports: Option<PathBuf>,
     /// Also writes the results to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// What cargo says to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-/// How long a row runs.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    /// Load before the measured window.
-    pub warm_up: Duration,
-    /// The measured window.
-    pub duration: Duration,
-}
-
-impl Options {
-    /// How long each row runs.
-    pub fn timing(&self) -> Timing {
-        Timing {
-            warm_up: Duration::from_secs_f64(self.warm_up.max(0.0)),
-            duration: Duration::from_secs_f64(self.duration.max(0.1)),
-        }
-    }
 }

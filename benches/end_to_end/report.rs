@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use anyhow::Context;
+use corelog_load::report;
 
 use crate::options::BrokerKind;
-use crate::window::Window;
 
 /// What a row measured on a broker.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub struct Measured {
     pub latency_ms: [f64; 3],
     /// CPU time of the broker a message, microseconds.
     pub broker_cpu_us: f64,
-    /// CPU time of this process a message, microseconds.
+    /// CPU time of the load generator a message, microseconds.
     pub client_cpu_us: f64,
     /// What else the machine was busy with, percent of all its cores.
     pub other_cpu_percent: f64,
@@ -27,25 +27,25 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Of `messages` with values of `value_bytes`, that were answered in the window.
-    pub fn load(
-        window: &Window,
-        messages: u64,
-        value_bytes: usize,
-        latencies: &Histogram<u64>,
-        resident_bytes: u64,
-    ) -> Measured {
-        let messages_per_second = messages as f64 / window.elapsed.as_secs_f64();
-        let each_us = |cpu: Duration| cpu.as_secs_f64() * 1e6 / messages.max(1) as f64;
-        Measured {
-            messages_per_second,
-            megabytes_per_second: messages_per_second * value_bytes as f64 / 1e6,
-            latency_ms: [0.5, 0.99, 0.999].map(|quantile| latencies.value_at_quantile(quantile) as f64 / 1e6),
-            broker_cpu_us: each_us(window.broker_cpu),
-            client_cpu_us: each_us(window.client_cpu),
-            other_cpu_percent: window.other_cpu * 100.0,
-            resident_mib: mib(resident_bytes),
-        }
+    /// Of what the load generator measured, with values of `value_bytes`.
+    ///
+    /// # Errors
+    /// When nothing was measured.
+    pub fn of(report: &report::Report, value_bytes: usize) -> anyhow::Result<Measured> {
+        let track = report.tracks.last().filter(|track| track.records > 0).context("no records were measured")?;
+        let latency = track.latency.as_ref().context("no latencies were measured")?;
+        let (broker, client) = (report.broker_usage.as_ref(), report.client_usage.as_ref());
+        let (broker, client) = broker.zip(client).context("no CPU time was measured")?;
+        let each_us = |cpu_seconds: f64| cpu_seconds * 1e6 / track.records as f64;
+        Ok(Measured {
+            messages_per_second: track.records_per_second,
+            megabytes_per_second: track.records_per_second * value_bytes as f64 / 1e6,
+            latency_ms: [latency.p50_ms, latency.p99_ms, latency.p999_ms],
+            broker_cpu_us: each_us(broker.cpu_seconds),
+            client_cpu_us: each_us(client.cpu_seconds),
+            other_cpu_percent: 100.0 * report.other_cores.unwrap_or(0.0) / report.machine.cores.max(1) as f64,
+            resident_mib: mib(broker.resident_bytes_end),
+        })
     }
 }
 

@@ -18,33 +18,23 @@ pub enum Work {
         partitions: usize,
     },
     /// Producers at full speed.
-    Produce(ProduceLoad),
+    Produce {
+        /// The load generator's profile.
+        profile: &'static str,
+        /// Bytes of each record's value.
+        value_bytes: usize,
+    },
     /// A consumer at full speed.
     Consume(ConsumeLoad),
-}
-
-/// Producers, each with a connection and a thread, that keep `in_flight` requests on their way.
-#[derive(Clone, Copy, Debug)]
-pub struct ProduceLoad {
-    /// Bytes of each record's value; there is no key and no header.
-    pub value_bytes: usize,
-    /// Records of a request, all in one batch for one partition.
-    pub records_per_request: usize,
-    /// Connections.
-    pub producers: usize,
-    /// Partitions, shared out evenly: no partition has two producers.
-    pub partitions: usize,
-    /// Requests that a producer has sent without an answer.
-    pub in_flight: usize,
 }
 
 /// A consumer with a connection and a thread, that reads one partition with one fetch at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsumeLoad {
+    /// The load generator's profile that fills the topic.
+    pub fill: &'static str,
     /// Bytes of each record's value.
     pub value_bytes: usize,
-    /// Records of a batch.
-    pub records_per_batch: usize,
     /// Where the batches are.
     pub from: ReadFrom,
 }
@@ -61,42 +51,30 @@ pub enum ReadFrom {
 const ONE_KB: usize = 1024;
 
 /// What is put to each broker before the first row, and not reported.
-pub const WARM_UP: ProduceLoad =
-    ProduceLoad { value_bytes: 100, records_per_request: 100, producers: 4, partitions: 4, in_flight: 4 };
+pub const WARM_UP: &str = "--record-bytes 100 --records-per-batch 100 --producers 4 --partitions 4 --in-flight 4";
 
 const ROWS: &[Row] = &[
     Row { name: "footprint-empty", work: Work::Footprint { partitions: 0 } },
     Row { name: "footprint-10000p", work: Work::Footprint { partitions: 10_000 } },
-    produce("produce-1k-x1000", ONE_KB, 1000, 1, 1, 1),
-    produce("produce-1k-x1000-4p", ONE_KB, 1000, 4, 4, 1),
-    produce("produce-1k-x100-8p", ONE_KB, 100, 8, 8, 1),
-    produce("produce-100b-x1000", 100, 1000, 1, 1, 1),
-    produce("produce-1k-x1", ONE_KB, 1, 1, 1, 1),
-    produce("produce-1k-x1-8p", ONE_KB, 1, 8, 8, 1),
-    produce("produce-100b-x1-8p-16f", 100, 1, 8, 8, 16),
-    produce("produce-100b-x10-512p-8f", 100, 10, 8, 512, 8),
-    consume("consume-1k", ONE_KB, 100, ReadFrom::Memory),
-    consume("consume-100b", 100, 1000, ReadFrom::Memory),
-    consume("consume-1k-disk", ONE_KB, 100, ReadFrom::Disk),
+    produce("produce-1k-x1000", "1k-x1000", ONE_KB),
+    produce("produce-1k-x1000-4p", "1k-x1000-4p", ONE_KB),
+    produce("produce-1k-x100-8p", "1k-x100-8p", ONE_KB),
+    produce("produce-100b-x1000", "100b-x1000", 100),
+    produce("produce-1k-x1", "1k-x1", ONE_KB),
+    produce("produce-1k-x1-8p", "1k-x1-8p", ONE_KB),
+    produce("produce-100b-x1-8p-16f", "100b-x1-8p-16f", 100),
+    produce("produce-100b-x10-512p-8f", "100b-x10-512p-8f", 100),
+    consume("consume-1k", "fill-1k", ONE_KB, ReadFrom::Memory),
+    consume("consume-100b", "fill-100b", 100, ReadFrom::Memory),
+    consume("consume-1k-disk", "fill-1k", ONE_KB, ReadFrom::Disk),
 ];
 
-const fn produce(
-    name: &'static str,
-    value_bytes: usize,
-    records_per_request: usize,
-    producers: usize,
-    partitions: usize,
-    in_flight: usize,
-) -> Row {
-    assert!(partitions.is_multiple_of(producers));
-    Row {
-        name,
-        work: Work::Produce(ProduceLoad { value_bytes, records_per_request, producers, partitions, in_flight }),
-    }
+const fn produce(name: &'static str, profile: &'static str, value_bytes: usize) -> Row {
+    Row { name, work: Work::Produce { profile, value_bytes } }
 }
 
-const fn consume(name: &'static str, value_bytes: usize, records_per_batch: usize, from: ReadFrom) -> Row {
-    Row { name, work: Work::Consume(ConsumeLoad { value_bytes, records_per_batch, from }) }
+const fn consume(name: &'static str, fill: &'static str, value_bytes: usize, from: ReadFrom) -> Row {
+    Row { name, work: Work::Consume(ConsumeLoad { fill, value_bytes, from }) }
 }
 
 /// The rows of which one of `parts` is the name, or a part of it when it ends in `*`; all when there are none.

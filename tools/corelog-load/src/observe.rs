@@ -6,7 +6,7 @@ use crate::clock;
 use crate::live::Live;
 use crate::load::Load;
 use crate::measure::{Interval, Split, Track};
-use crate::process::Process;
+use crate::process::{Process, machine_cpu};
 use crate::report::{Latency, Second, TrackSecond, Usage, megabytes};
 
 /// How often it looks whether the load has ended.
@@ -25,6 +25,8 @@ pub struct Observed {
     pub broker: Option<Usage>,
     /// What this process used in the measured time.
     pub client: Option<Usage>,
+    /// Cores that anything else kept busy in the measured time, when the broker's process is known.
+    pub other_cores: Option<f64>,
 }
 
 /// Watches until `running` says no.
@@ -42,6 +44,7 @@ pub fn observe(
         series: Vec::new(),
         broker: broker.map(Meter::new),
         client: Meter::new(Process::own()),
+        machine_from: machine_cpu().ok().map(|cpu| (cpu, load.start())),
         mark: load.start(),
     };
     let mut seconds = 0;
@@ -75,7 +78,9 @@ pub fn observe(
         }
     }
     live.finish();
+    let other_cores = watch.other_cores();
     Observed {
+        other_cores,
         tracks: watch.totals,
         series: watch.series,
         broker: watch.broker.map(|meter| meter.usage()),
@@ -90,11 +95,22 @@ struct Watch<'a> {
     series: Vec<Second>,
     broker: Option<Meter>,
     client: Meter,
+    /// The machine's CPU time when the measured time began, and when that was.
+    machine_from: Option<(Duration, Instant)>,
     /// When the threads' notes were taken last.
     mark: Instant,
 }
 
 impl Watch<'_> {
+    /// What neither the broker nor this process used.
+    fn other_cores(&self) -> Option<f64> {
+        let (before, from) = self.machine_from?;
+        let used = self.broker.as_ref()?.used() + self.client.used();
+        let seconds = self.mark.saturating_duration_since(from).as_secs_f64();
+        let all = machine_cpu().ok()?.saturating_sub(before);
+        (seconds > 0.0).then(|| all.saturating_sub(used).as_secs_f64() / seconds)
+    }
+
     /// What happened between the last mark and `now`, which becomes the mark.
     fn take(&mut self, now: Instant) -> Option<Second> {
         let is_warm_up = now <= self.load.measured_from() && self.load.measured_from() > self.load.start();
@@ -110,6 +126,9 @@ impl Watch<'_> {
         }
         let broker = self.broker.as_mut().map(|meter| meter.step(elapsed, is_warm_up));
         let client = self.client.step(elapsed, is_warm_up);
+        if is_warm_up {
+            self.machine_from = machine_cpu().ok().map(|cpu| (cpu, now));
+        }
         self.mark = now;
         (elapsed > 0.0).then(|| Second {
             ends_at_s: now.saturating_duration_since(self.load.start()).as_secs_f64(),
@@ -173,10 +192,15 @@ impl Meter {
         (if elapsed > 0.0 { used / elapsed } else { 0.0 }, self.resident_bytes)
     }
 
+    /// CPU time in the measured time.
+    fn used(&self) -> Duration {
+        self.last_cpu.saturating_sub(self.warm_up_cpu)
+    }
+
     fn usage(&self) -> Usage {
         Usage {
             pid: self.process.0,
-            cpu_seconds: self.last_cpu.saturating_sub(self.warm_up_cpu).as_secs_f64(),
+            cpu_seconds: self.used().as_secs_f64(),
             resident_bytes_end: self.resident_bytes,
             resident_bytes_max: self.resident_bytes_max,
         }

@@ -32,9 +32,7 @@ impl Process {
         let (_, fields) = stat.rsplit_once(')').context("a stat file without a name")?;
         let mut fields = fields.split_whitespace().skip(11).map(str::parse::<u64>);
         let mut ticks = || fields.next().context("a short stat file")?.context("a stat field that is no number");
-        // SAFETY: sysconf(3) touches no memory of ours.
-        let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-        Ok(Duration::from_secs_f64((ticks()? + ticks()?) as f64 / ticks_per_second as f64))
+        Ok(from_ticks(ticks()? + ticks()?))
     }
 
     /// Its resident memory, in bytes.
@@ -47,6 +45,15 @@ impl Process {
             status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in the status file")?;
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is no number")?;
         Ok(kib << 10)
+    }
+
+    /// How many files and sockets it has open.
+    ///
+    /// # Errors
+    /// When the process is gone, or another user's.
+    pub fn open_files(self) -> anyhow::Result<usize> {
+        let directory = format!("/proc/{}/fd", self.0);
+        Ok(std::fs::read_dir(&directory).with_context(|| format!("read {directory}"))?.count())
     }
 
     /// Its name, as `ps` shows it.
@@ -80,6 +87,25 @@ impl Process {
         }
         None
     }
+}
+
+/// The CPU time of all cores that went to anything: processes, the kernel, interrupts, and what a host took away.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn machine_cpu() -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+    let line = stat.lines().next().and_then(|line| line.strip_prefix("cpu ")).context("no first line in /proc/stat")?;
+    let fields: Vec<u64> = line.split_whitespace().map_while(|field| field.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal; guests are in user already.
+    anyhow::ensure!(fields.len() >= 8, "/proc/stat has {} fields", fields.len());
+    Ok(from_ticks([0, 1, 2, 5, 6, 7].iter().map(|&field| fields[field]).sum()))
+}
+
+fn from_ticks(ticks: u64) -> Duration {
+    // SAFETY: sysconf(3) touches no memory of ours.
+    let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64)
 }
 
 /// The inode of the socket in a line of `/proc/net/tcp` or `tcp6`, when it listens on `address` or on all of them.
@@ -134,7 +160,8 @@ mod tests {
     fn a_process_tells_what_it_uses() {
         let own = Process::own();
         assert!(own.resident_bytes().expect("memory") > 100 << 10);
-        assert!(own.cpu().is_ok());
+        assert!(machine_cpu().expect("the machine's") >= own.cpu().expect("its own"));
+        assert!(own.open_files().expect("files") >= 3);
         assert!(own.name().expect("a name").starts_with("corelog"));
     }
 }

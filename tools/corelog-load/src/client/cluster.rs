@@ -140,6 +140,15 @@ impl Cluster {
         })
     }
 
+    /// How many brokers the cluster has.
+    ///
+    /// # Errors
+    /// When this one does not tell.
+    pub fn brokers(&mut self) -> anyhow::Result<usize> {
+        let none = MetadataRequest { topics: Some(Vec::new()), ..Default::default() };
+        Ok(self.call(&none)?.brokers.len())
+    }
+
     /// The topic, which must exist.
     ///
     /// # Errors

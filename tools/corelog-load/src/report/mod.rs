@@ -60,6 +60,10 @@ pub struct Report {
     pub broker_usage: Option<Usage>,
     /// What this process used in the measured time.
     pub client_usage: Option<Usage>,
+    /// CPU cores that anything else on this machine kept busy in the measured time, when the broker's process is known:
+    /// with much of that, the figures are those of a machine that is shared.
+    #[serde(default)]
+    pub other_cores: Option<f64>,
     /// The figures by second, the warm-up's too.
     pub series: Vec<Second>,
     /// How the highest rate was found, when one was looked for. The other figures are those of that rate.
@@ -320,6 +324,7 @@ pub(crate) mod tests {
             }],
             broker_usage: Some(usage),
             client_usage: Some(usage),
+            other_cores: Some(0.25),
             series: vec![Second {
                 ends_at_s: 1.0,
                 seconds: 1.0,

@@ -37,6 +37,9 @@ pub fn table(report: &Report) -> String {
     if let Some(usage) = &report.client_usage {
         out.push_str(&usage_line("corelog-load", usage, records));
     }
+    if let Some(cores) = report.other_cores {
+        out.push_str(&format!("everything else: {cores:.2} of {} cores busy\n", report.machine.cores));
+    }
     if let Some(search) = &report.rate_search {
         let highest = search.highest.map_or("none".to_owned(), |rate| {
             format!("{} records/s, after {} rates", grouped(rate.round() as u64), search.steps.len())

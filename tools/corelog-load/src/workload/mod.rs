@@ -119,6 +119,7 @@ pub fn measure(
         tracks: reports.map(|(track, split)| report::track_report(track, split, load.measured_from())).collect(),
         broker_usage: observed.broker,
         client_usage: observed.client,
+        other_cores: observed.other_cores,
         series: observed.series,
         rate_search: None,
         check: None,
