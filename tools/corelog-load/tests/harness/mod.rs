@@ -44,7 +44,7 @@ fn broker_binary() -> &'static Path {
 }
 
 /// A directory that vanishes with the test, on the disk of the build and not on a tmpfs, which knows no direct I/O.
-fn private_dir() -> TempDir {
+pub fn private_dir() -> TempDir {
     tempfile::Builder::new().prefix("load-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a private directory")
 }
 
