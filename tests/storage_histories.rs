@@ -1,8 +1,10 @@
-//! Seeded histories of the storage engine on the simulated disk: appends on several partitions, a crash at any
-//! operation, recovery (which may crash too), and again. Held against a plain model, a list of batches per partition:
+//! Seeded histories of the storage engine on the simulated disk: appends on several partitions, deletions at their
+//! beginning, a crash at any operation, recovery (which may crash too), and again. Held against a plain model, a list of
+//! batches per partition:
 //!
-//! 1. every acknowledged batch is there after the crash, once, in order, byte for byte, at the offset that was returned;
-//! 2. nothing that was never sent appears, and offsets have no gap;
+//! 1. every acknowledged batch that was not deleted is there after the crash, once, in order, byte for byte, at the offset
+//!    that was returned;
+//! 2. nothing that was never sent appears, offsets have no gap, and what was deleted does not come back;
 //! 3. the state above the log that recovery rebuilds is what the surviving batches add up to.
 //!
 //! `CORELOG_HISTORIES=n` runs n seeds instead of the default; `CORELOG_HISTORY_SEED=s` runs one, to look at.
@@ -19,6 +21,7 @@ use corelog::disk::Disk;
 use corelog::disk::sim::{CrashPoint, Random, SimDisk, SimExecutor, SimOptions};
 use corelog::record::{BatchHeader, set_placement};
 use corelog::storage::journal::writer::JournalOptions;
+use corelog::storage::log::{Log, Retention};
 use corelog::storage::recovery::{Recovery, RecoveryError, Replay, ShardSeed};
 use corelog::storage::{Loop, Storage, StorageOptions};
 use corelog::vocabulary::{Offset, PartitionId, ShardId, TopicId};
@@ -105,7 +108,18 @@ struct Sent {
     acknowledged: bool,
 }
 
-type Model = Rc<RefCell<BTreeMap<i32, Vec<Sent>>>>;
+/// A partition.
+#[derive(Clone, Default)]
+struct Modelled {
+    /// All that was ever sent, what was deleted too.
+    sent: Vec<Sent>,
+    /// Where the log starts at least: deletions up to here were acknowledged.
+    start: Offset,
+    /// Where it starts at most: deletions up to here were asked for.
+    start_asked: Offset,
+}
+
+type Model = Rc<RefCell<BTreeMap<i32, Modelled>>>;
 
 /// The running shards, and the state that a broker would keep beside them.
 struct Running {
@@ -222,13 +236,20 @@ impl History {
             let log = storage.open_log(id, &directory(id));
             let end = log.durable().offset;
             let mut model = self.model.borrow_mut();
-            let sent = model.entry(index).or_default();
+            let Modelled { sent, start, start_asked } = model.entry(index).or_default();
+            let found_start = log.start();
+            assert!(
+                (*start..=*start_asked).contains(&found_start),
+                "seed {}: partition {index} starts at {found_start}, not between {start} and {start_asked}",
+                self.seed
+            );
+            (*start, *start_asked) = (found_start, found_start);
             let survivors = sent.iter().take_while(|batch| batch.base_offset < end).count();
             if let Some(lost) = sent[survivors..].iter().find(|batch| batch.acknowledged) {
                 panic!("seed {}: partition {index} ends at {end}, {} was acknowledged", self.seed, lost.base_offset);
             }
             sent.truncate(survivors);
-            let expected: Vec<u8> = sent.iter().flat_map(|batch| batch.bytes.clone()).collect();
+            let expected: Vec<u8> = from_offset(sent, found_start).flat_map(|batch| batch.bytes.clone()).collect();
             for batch in sent.iter_mut() {
                 batch.acknowledged = true;
             }
@@ -297,7 +318,7 @@ impl Producer {
             set_placement(&mut placed, appended.base_offset, 3);
             let at = {
                 let mut model = self.model.borrow_mut();
-                let sent = model.entry(self.id.index).or_default();
+                let sent = &mut model.entry(self.id.index).or_default().sent;
                 sent.push(Sent { base_offset: appended.base_offset, bytes: placed, acknowledged: false });
                 sent.len() - 1
             };
@@ -309,29 +330,58 @@ impl Producer {
                 0 => self.disk.sleep(Duration::from_micros(self.random.below(3000))).await,
                 1 => {
                     // A reader at any place sees what was sent, and nothing that is not durable.
-                    let end = log.durable().offset;
-                    let offset = self.random.below(end as u64 + 1) as i64;
+                    let (start, end) = (log.start(), log.durable().offset);
+                    let offset = start + self.random.below((end - start) as u64 + 1) as i64;
                     let max_bytes = 1 + self.random.index(30_000);
                     let read = self.storage.read(&log, offset, max_bytes).await.expect("no faults").to_bytes();
                     let model = self.model.borrow();
-                    let sent = &model[&self.id.index];
-                    let from = sent.partition_point(|batch| batch.base_offset <= offset).saturating_sub(1);
-                    let expected = sent[from..].iter().flat_map(|batch| batch.bytes.clone()).take(read.len());
+                    let from = from_offset(&model[&self.id.index].sent, offset);
+                    let expected = from.flat_map(|batch| batch.bytes.clone()).take(read.len());
                     assert!(read == expected.collect::<Vec<u8>>(), "partition {} at offset {offset}", self.id.index);
                     assert!(!read.is_empty() || offset == end);
                 }
+                2 => self.delete_some(&log).await,
                 _ => {}
             }
         }
         self.acknowledge(&mut commits).await;
     }
 
+    /// Moves the log's start, by hand or because there is too much, and removes what lies before it.
+    async fn delete_some(&mut self, log: &Rc<Log<SimDisk>>) {
+        let (start, end) = (log.start(), log.durable().offset);
+        let offset = if self.random.below(2) == 0 {
+            start + self.random.below((end - start) as u64 + 1) as i64
+        } else {
+            let bytes = Some(self.random.below(60_000));
+            let expired_before = (self.random.below(2) == 0).then(|| self.random.below(1000) as i64);
+            let retention = Retention { bytes, expired_before };
+            log.retained_from(self.storage.disk(), retention).await.expect("no faults")
+        };
+        let modelled =
+            |change: &dyn Fn(&mut Modelled)| change(self.model.borrow_mut().entry(self.id.index).or_default());
+        modelled(&|modelled| modelled.start_asked = modelled.start_asked.max(offset));
+        let commit = self.storage.raise_start(log, offset, 3).expect("no faults");
+        commit.durable().await.expect("no faults");
+        modelled(&|modelled| modelled.start = modelled.start.max(offset));
+        self.storage.trim(log).await.expect("no faults");
+    }
+
     async fn acknowledge(&self, commits: &mut Vec<(usize, Rc<corelog::storage::journal::commit::Commit>)>) {
         for (at, commit) in commits.drain(..) {
             commit.durable().await.expect("no faults");
-            self.model.borrow_mut().get_mut(&self.id.index).expect("it has sent something")[at].acknowledged = true;
+            let mut model = self.model.borrow_mut();
+            model.get_mut(&self.id.index).expect("it has sent something").sent[at].acknowledged = true;
         }
     }
+}
+
+/// The batches from the one that holds `offset` on.
+fn from_offset(sent: &[Sent], offset: Offset) -> impl Iterator<Item = &Sent> {
+    let from = sent.partition_point(|batch| batch.base_offset <= offset).saturating_sub(1);
+    let is_before =
+        move |batch: &&Sent| BatchHeader::parse(&batch.bytes).is_ok_and(|header| header.next_offset() <= offset);
+    sent[from..].iter().skip_while(is_before)
 }
 
 async fn read_all(storage: &Storage<SimDisk>, id: PartitionId, max_bytes: usize) -> Vec<u8> {
@@ -344,7 +394,9 @@ async fn read_all(storage: &Storage<SimDisk>, id: PartitionId, max_bytes: usize)
         let mut at = 0;
         while at < bytes.len() {
             let header = BatchHeader::parse(&bytes[at..]).unwrap();
-            assert_eq!(header.base_offset, offset, "partition {}", id.index);
+            // The log may start inside a batch.
+            let is_next = header.base_offset == offset || (offset == log.start() && header.base_offset < offset);
+            assert!(is_next && header.next_offset() > offset, "partition {} at offset {offset}", id.index);
             offset = header.next_offset();
             at += header.total_len();
         }

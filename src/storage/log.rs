@@ -56,6 +56,15 @@ impl LogSeed {
     }
 }
 
+/// What a log keeps (Kafka's `retention.ms` and `retention.bytes`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Segments without a record of this time or later go; records without a timestamp stay. `None` for no bound.
+    pub expired_before: Option<TimestampMs>,
+    /// The oldest segments go while the others have so many bytes. `None` for no bound.
+    pub bytes: Option<u64>,
+}
+
 /// Why a log could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogReadError {
@@ -129,7 +138,8 @@ impl<D: Disk> Log<D> {
             end: seed.end,
             durable: seed.end,
             synced: seed.end,
-            listed: seed.end.segment <= seed.start,
+            // Of a log that starts later there may be segments from before its start, which a crash kept from removal.
+            listed: seed.end.segment == 0,
             segments,
             appending: false,
             deleted: false,
@@ -186,6 +196,73 @@ impl<D: Disk> Log<D> {
     /// Waits until the durable end moves, or the log is deleted.
     pub async fn durable_moved(&self) {
         self.durable_moved.notified().await;
+    }
+
+    /// Moves the start forward; the caller puts that into the journal. Not behind the durable end.
+    pub(super) fn raise_start(&self, offset: Offset) {
+        let mut state = self.state.borrow_mut();
+        debug_assert!(offset <= state.durable.offset);
+        state.start = state.start.max(offset);
+    }
+
+    /// The offset that the start has to move to so that the log keeps to `retention`: where a segment begins, or the
+    /// log's end.
+    ///
+    /// # Errors
+    /// See [`LogReadError`].
+    pub async fn retained_from(&self, disk: &D, retention: Retention) -> Result<Offset, LogReadError> {
+        self.list_older(disk).await?;
+        let segments = self.segments();
+        let mut bytes: u64 = segments.iter().map(|segment| segment.len()).sum();
+        let mut from = self.start();
+        for (index, segment) in segments.iter().enumerate() {
+            let end = segments.get(index + 1).map_or(self.end().offset, |next| next.base_offset());
+            if end <= from {
+                // Deleted already, and perhaps by a crash half written: not to be looked into.
+                bytes -= segment.len();
+                continue;
+            }
+            if end > self.durable().offset {
+                break;
+            }
+            let expired = match retention.expired_before {
+                Some(limit) => segment.max_timestamp(disk).await?.is_some_and(|(max, _)| max < limit),
+                None => false,
+            };
+            let too_much = retention.bytes.is_some_and(|limit| bytes - segment.len() >= limit);
+            if !expired && !too_much {
+                break;
+            }
+            bytes -= segment.len();
+            from = from.max(end);
+        }
+        Ok(from)
+    }
+
+    /// Takes the segments that lie before the start out of the log, so that their files can be removed.
+    pub(super) async fn take_before_start(&self, disk: &D) -> Result<Vec<Rc<Segment<D>>>, LogReadError> {
+        self.list_older(disk).await?;
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        // What is not in the segments yet is replayed from the journal into the segment that the checkpoint names.
+        let limit = state.start.min(state.synced.offset);
+        let last_end = state.end.offset;
+        let ends = state.segments.iter().skip(1).map(|next| next.base_offset()).chain([last_end]);
+        let count = ends.take_while(|&end| end <= limit).count();
+        let taken: Vec<_> = state.segments.drain(..count).collect();
+        if state.segments.is_empty() && state.start >= last_end {
+            // The next append begins a segment, and nothing is left that the end could lie in.
+            state.end = LogPosition::start_at(last_end);
+            (state.durable, state.synced) = (state.end, state.end);
+            state.appending = false;
+        }
+        let is_taken = |base_offset| taken.iter().any(|segment| segment.base_offset() == base_offset);
+        for position in [&mut state.durable, &mut state.synced] {
+            if is_taken(position.segment) {
+                *position = LogPosition::start_at(position.offset);
+            }
+        }
+        Ok(taken)
     }
 
     /// Appends in memory. The caller puts the same batch into the journal.
@@ -318,7 +395,8 @@ impl<D: Disk> Log<D> {
         (next.base_offset() <= state.durable.segment).then(|| (next.clone(), state.durable_bytes_of(next)))
     }
 
-    /// The durable batches whose max timestamp is at least `timestamp`: the first of them. `None` when there is none.
+    /// The first durable batch whose max timestamp is at least `timestamp`, from the one that holds `from` on, which is
+    /// not before the start. `None` when there is none.
     ///
     /// # Errors
     /// See [`LogReadError`].
@@ -326,10 +404,11 @@ impl<D: Disk> Log<D> {
         &self,
         disk: &D,
         timestamp: TimestampMs,
+        from: Offset,
     ) -> Result<Option<bytes::Bytes>, LogReadError> {
         self.list_older(disk).await?;
-        for (segment, limit) in self.durable_segments() {
-            if let Some(batch) = segment.first_batch_at_or_after(disk, timestamp, limit).await? {
+        for (segment, limit) in self.durable_segments(from) {
+            if let Some(batch) = segment.first_batch_at_or_after(disk, timestamp, from, limit).await? {
                 return Ok(Some(batch));
             }
         }
@@ -342,21 +421,22 @@ impl<D: Disk> Log<D> {
     /// See [`LogReadError`].
     pub async fn batch_of_max_timestamp(&self, disk: &D) -> Result<Option<bytes::Bytes>, LogReadError> {
         self.list_older(disk).await?;
+        let start = self.start();
         let mut max: Option<TimestampMs> = None;
-        for (segment, _) in self.durable_segments() {
-            if let Some((timestamp, _)) = segment.max_timestamp(disk).await? {
-                max = max.max(Some(timestamp));
-            }
+        for (segment, limit) in self.durable_segments(start) {
+            max = max.max(segment.max_timestamp_from(disk, start, limit).await?);
         }
         match max {
-            Some(max) => self.first_batch_at_or_after(disk, max).await,
+            Some(max) => self.first_batch_at_or_after(disk, max, start).await,
             None => Ok(None),
         }
     }
 
-    fn durable_segments(&self) -> Vec<(Rc<Segment<D>>, u64)> {
+    /// The segments with durable batches, from the one that holds `from` on, and how much of each is durable.
+    fn durable_segments(&self, from: Offset) -> Vec<(Rc<Segment<D>>, u64)> {
         let state = self.state.borrow();
-        let durable = state.segments.iter().filter(|segment| segment.base_offset() <= state.durable.segment);
+        let first = state.segments.partition_point(|segment| segment.base_offset() <= from).saturating_sub(1);
+        let durable = state.segments[first..].iter().filter(|segment| segment.base_offset() <= state.durable.segment);
         durable.map(|segment| (segment.clone(), state.durable_bytes_of(segment))).collect()
     }
 

@@ -37,7 +37,7 @@ use journal::writer::{Journal, JournalOptions, WRITERS};
 use log::{Log, LogReadError, LogSeed};
 use notify::Notify;
 use recovery::{ShardSeed, journal_directory};
-use segment::{Records, Segment};
+use segment::{ReadError, Records, Segment};
 
 /// The engine's bounds, for one shard.
 #[derive(Clone, Debug)]
@@ -214,6 +214,53 @@ impl<D: Disk> Storage<D> {
             engine.filled.notify();
         }
         Ok(Appended { base_offset, commit })
+    }
+
+    /// Has `log` start at `offset`, which is not behind its durable end; what lies before it is deleted. Does not wait: it
+    /// is durable when the commit says so, and [`Storage::trim`] frees the room.
+    ///
+    /// # Errors
+    /// See [`AppendError`]. A full disk is no reason: this is how it gets room again.
+    pub fn raise_start(
+        &self,
+        log: &Rc<Log<D>>,
+        offset: Offset,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<Rc<Commit>, AppendError> {
+        if log.is_deleted() {
+            return Err(AppendError::Deleted);
+        }
+        log.raise_start(offset);
+        let entry = Entry {
+            partition: log.id(),
+            kind: EntryKind::LogStart,
+            leader_epoch,
+            base_offset: offset,
+            payload: Bytes::new(),
+        };
+        Ok(self.engine.journal.append(entry, log.clone(), log.end())?)
+    }
+
+    /// Removes the segments that lie before the log's start, which must be durable. The bytes that they had.
+    ///
+    /// # Errors
+    /// Those of the disk. What remains is tried again the next time.
+    pub async fn trim(&self, log: &Rc<Log<D>>) -> Result<u64, LogReadError> {
+        let disk = &self.engine.disk;
+        if log.start() > log.synced().offset {
+            match log.flush(disk).await {
+                // Segments that are written already can go all the same, and make room.
+                Err(error) if error.is_full() => {}
+                result => result.map_err(ReadError::Disk)?,
+            }
+        }
+        let mut bytes = 0;
+        for segment in log.take_before_start(disk).await? {
+            bytes += segment.len();
+            let memory = segment.remove(disk).await.map_err(ReadError::Disk)?;
+            self.engine.cached_bytes.set(self.engine.cached_bytes.get().saturating_sub(memory));
+        }
+        Ok(bytes)
     }
 
     /// Whole durable batches of `log` from the one that holds `offset`; see [`Log::read`].

@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::checkpoint::{Checkpoint, CheckpointError, CheckpointedLog, FILE_NAME};
-use super::journal::block::{Entry, FileHeader};
+use super::journal::block::{Entry, EntryKind, FileHeader};
 use super::journal::scan::{Damage, FileBytes, ScanError, scan};
 use super::journal::writer::JournalStart;
-use super::log::{Log, LogSeed};
+use super::log::{Log, LogPosition, LogSeed};
 use super::segment::{base_offset_of, file_name};
 use crate::disk::{ALIGNMENT, Disk, DiskError, DiskFile, OpenMode, align_up};
 use crate::record::BatchHeader;
@@ -246,13 +246,22 @@ impl<D: Disk> Recovery<D> {
         }
         state.restore(id, &snapshot).map_err(malformed)?;
         let entries = self.entries.remove(&id).unwrap_or_default();
-        if entries.iter().all(|entry| entry.base_offset < seed.end.offset) {
+        let (starts, batches): (Vec<Entry>, Vec<Entry>) =
+            entries.into_iter().partition(|entry| entry.kind == EntryKind::LogStart);
+        seed.start = starts.iter().map(|entry| entry.base_offset).fold(seed.start, Offset::max);
+        if seed.start >= seed.end.offset {
+            // The segment of the checkpointed end is deleted, or about to be.
+            seed.end = LogPosition::start_at(seed.end.offset);
+        }
+        if batches.iter().all(|entry| entry.base_offset < seed.end.offset) {
+            // Only where damage was accepted is the start behind the end.
+            seed.end = if seed.start > seed.end.offset { LogPosition::start_at(seed.start) } else { seed.end };
             return Ok(seed);
         }
         self.remove_segments_from(&seed).await?;
-        let log = Log::open(&self.data_dir, &seed);
-        for entry in entries {
-            let expected = log.end().offset;
+        let mut log: Option<Log<D>> = None;
+        for entry in batches {
+            let expected = log.as_ref().map_or(seed.end.offset, |log| log.end().offset);
             if entry.base_offset < expected {
                 continue;
             }
@@ -263,13 +272,25 @@ impl<D: Disk> Recovery<D> {
                 .ok()
                 .filter(|header| header.total_len() == entry.payload.len())
                 .ok_or_else(|| malformed(format!("the journal's entry at offset {expected} is no record batch")))?;
-            log.append(&entry.payload, &header, entry.leader_epoch, self.segment_bytes);
+            let end = expected + i64::from(header.last_offset_delta) + 1;
+            if log.is_none() && end <= seed.start {
+                // Deleted: only the state above the log has a use for it.
+                seed.end = LogPosition::start_at(end);
+            } else {
+                let log = log.get_or_insert_with(|| Log::open(&self.data_dir, &seed));
+                log.append(&entry.payload, &header, entry.leader_epoch, self.segment_bytes);
+            }
             if entry.base_offset >= snapshot_offset {
                 state.apply(id, &header, entry.base_offset);
             }
         }
-        log.flush(&self.disk).await?;
-        seed.end = log.end();
+        if let Some(log) = log {
+            log.flush(&self.disk).await?;
+            seed.end = log.end();
+        }
+        if seed.start > seed.end.offset {
+            seed.end = LogPosition::start_at(seed.start);
+        }
         Ok(seed)
     }
 

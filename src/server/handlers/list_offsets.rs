@@ -8,7 +8,7 @@ use crate::protocol::messages::list_offsets::{
     EARLIEST_LOCAL_TIMESTAMP, EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsPartitionResponse,
     ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse, MAX_TIMESTAMP,
 };
-use crate::record::{find_timestamp, max_timestamp_offset};
+use crate::record::{BatchHeader, find_timestamp_from, max_timestamp_offset};
 use crate::server::broker::Broker;
 use crate::vocabulary::{Offset, PartitionId, TimestampMs};
 
@@ -67,10 +67,18 @@ async fn find(broker: &Broker, id: PartitionId, timestamp: TimestampMs) -> Resul
         // There is no tiered storage.
         i64::MIN..0 => Ok(NOT_FOUND),
         _ => {
-            let batch =
-                log.first_batch_at_or_after(broker.storage.disk(), timestamp).await.map_err(|error| failed(&error))?;
-            let found = batch.map(|batch| find_timestamp(&batch, timestamp)).transpose();
-            Ok(found.map_err(|error| failed(&error))?.flatten().unwrap_or(NOT_FOUND))
+            let mut from = log.start();
+            let disk = broker.storage.disk();
+            while let Some(batch) =
+                log.first_batch_at_or_after(disk, timestamp, from).await.map_err(|error| failed(&error))?
+            {
+                if let Some(found) = find_timestamp_from(&batch, timestamp, from).map_err(|error| failed(&error))? {
+                    return Ok(found);
+                }
+                // The log starts inside this batch, and the record lies before its start.
+                from = BatchHeader::parse(&batch).map_err(|error| failed(&error))?.next_offset();
+            }
+            Ok(NOT_FOUND)
         }
     }
 }

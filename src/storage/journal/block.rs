@@ -39,7 +39,7 @@
 //! | kind | 1 | [`EntryKind`] |
 //! | reserved | 3 | zero |
 //! | leader epoch | 4 | |
-//! | base offset | 8 | of the batch |
+//! | base offset | 8 | of the batch, or of the log's new start |
 //! | payload length | 4 | |
 
 use bytes::{Buf, BufMut, Bytes};
@@ -141,11 +141,13 @@ impl FileHeader {
 pub enum EntryKind {
     /// A record batch was appended.
     Batch = 1,
+    /// The log starts at the entry's base offset: what was before it is deleted. Without a payload.
+    LogStart = 2,
 }
 
 impl EntryKind {
     fn from_u8(kind: u8) -> Option<EntryKind> {
-        (kind == EntryKind::Batch as u8).then_some(EntryKind::Batch)
+        [EntryKind::Batch, EntryKind::LogStart].into_iter().find(|known| *known as u8 == kind)
     }
 }
 
@@ -158,9 +160,9 @@ pub struct Entry {
     pub kind: EntryKind,
     /// Under which leader.
     pub leader_epoch: LeaderEpoch,
-    /// The offset of the batch's first record.
+    /// The offset of the batch's first record, or the log's new start.
     pub base_offset: Offset,
-    /// The batch, at least 16 bytes. Its base offset and leader epoch are those of the entry once it is written,
+    /// The batch, at least 16 bytes; empty for other kinds. Its base offset and leader epoch are those of the entry once it is written,
     /// whatever they are here: a batch comes from a producer and is not copied to be changed.
     pub payload: Bytes,
 }
@@ -180,7 +182,9 @@ impl Entry {
         out.put_i64(self.base_offset);
         out.put_u32(u32::try_from(self.payload.len()).expect("a block's payload is bounded"));
         out[..self.payload.len()].copy_from_slice(&self.payload);
-        set_placement(out, self.base_offset, self.leader_epoch);
+        if self.kind == EntryKind::Batch {
+            set_placement(out, self.base_offset, self.leader_epoch);
+        }
         self.encoded_len()
     }
 

@@ -50,6 +50,8 @@ pub struct Segment<D: Disk> {
     /// One flush at a time: pieces of two would overlap.
     flushing: Cell<bool>,
     flushed: Notify,
+    /// Deleted: its file is not made again.
+    removed: Cell<bool>,
 }
 
 struct State<D: Disk> {
@@ -105,6 +107,7 @@ impl<D: Disk> Segment<D> {
             state: RefCell::new(state),
             flushing: Cell::new(false),
             flushed: Notify::default(),
+            removed: Cell::new(false),
         }
     }
 
@@ -222,7 +225,33 @@ impl<D: Disk> Segment<D> {
         result
     }
 
+    /// Removes the files, after a flush that is under way. The segment takes nothing any more, and gives nothing but to a
+    /// reader that has the file open. Returns the bytes of memory that it held.
+    ///
+    /// # Errors
+    /// Those of the disk. Files may remain then; removing them again does no harm.
+    pub async fn remove(&self, disk: &D) -> DiskResult<usize> {
+        self.removed.set(true);
+        while self.flushing.replace(true) {
+            self.flushed.notified().await;
+        }
+        let memory = self.memory_bytes();
+        self.state.borrow_mut().chunks.clear();
+        self.flushing.set(false);
+        self.flushed.notify();
+        for extension in ["log", "index"] {
+            match disk.remove(&self.directory.join(file_name(self.base_offset, extension))).await {
+                Err(error) if error.is_not_found() => {}
+                result => result?,
+            }
+        }
+        Ok(memory)
+    }
+
     async fn flush_alone(&self, disk: &D, flush: Flush) -> DiskResult<()> {
+        if self.removed.get() {
+            return Ok(());
+        }
         let target = self.state.borrow().flush_target(flush);
         if flush == Flush::FullChunks && target <= self.state.borrow().written {
             return Ok(());
@@ -262,7 +291,7 @@ impl<D: Disk> Segment<D> {
         }
         let path = self.directory.join(file_name(self.base_offset, "log"));
         let file = match disk.open(&path, OpenMode::Existing).await {
-            Err(error) if error.is_not_found() => {
+            Err(error) if error.is_not_found() && !self.removed.get() => {
                 disk.create_dir_all(&self.directory).await?;
                 let file = disk.open(&path, OpenMode::OpenOrCreate).await?;
                 for directory in self.directory.ancestors().take(DIRECTORIES_SYNCED) {

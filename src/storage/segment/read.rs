@@ -210,7 +210,8 @@ impl<D: Disk> Segment<D> {
         }
     }
 
-    /// The first batch whose max timestamp is at least `timestamp`, of those that start below position `limit`.
+    /// The first batch whose max timestamp is at least `timestamp`, of those from the one that holds `from` on that start
+    /// below position `limit`.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -218,18 +219,21 @@ impl<D: Disk> Segment<D> {
         &self,
         disk: &D,
         timestamp: TimestampMs,
+        from: Offset,
         limit: u64,
     ) -> Result<Option<Bytes>, ReadError> {
-        let (max, start) = self
-            .with_index(disk, |index| (index.max_timestamp(), u64::from(index.position_before_timestamp(timestamp))))
-            .await?;
+        let look = |index: &Index| {
+            let position = index.position_before_timestamp(timestamp).max(index.position_before_offset(from));
+            (index.max_timestamp(), u64::from(position))
+        };
+        let (max, start) = self.with_index(disk, look).await?;
         if max.is_none_or(|(max, _)| max < timestamp) {
             return Ok(None);
         }
         let mut position = start;
         while position < limit {
             let (header, batch) = self.batch_at(disk, position).await?;
-            if header.max_timestamp >= timestamp {
+            if header.max_timestamp >= timestamp && header.last_offset() >= from {
                 return Ok(Some(batch));
             }
             position += batch.len() as u64;
@@ -243,6 +247,31 @@ impl<D: Disk> Segment<D> {
     /// See [`ReadError`].
     pub async fn max_timestamp(&self, disk: &D) -> Result<Option<(TimestampMs, Offset)>, ReadError> {
         self.with_index(disk, Index::max_timestamp).await
+    }
+
+    /// The largest timestamp of the batches from the one that holds `from` on, of those that start below position `limit`.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn max_timestamp_from(
+        &self,
+        disk: &D,
+        from: Offset,
+        limit: u64,
+    ) -> Result<Option<TimestampMs>, ReadError> {
+        if from <= self.base_offset {
+            return Ok(self.max_timestamp(disk).await?.map(|(timestamp, _)| timestamp));
+        }
+        let mut position = self.with_index(disk, |index| u64::from(index.position_before_offset(from))).await?;
+        let mut max = None;
+        while position < limit {
+            let (header, batch) = self.batch_at(disk, position).await?;
+            if header.last_offset() >= from && header.max_timestamp >= 0 {
+                max = max.max(Some(header.max_timestamp));
+            }
+            position += batch.len() as u64;
+        }
+        Ok(max)
     }
 
     async fn with_index<T>(&self, disk: &D, look: impl FnOnce(&Index) -> T) -> Result<T, ReadError> {
