@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use corelog_load::load::Interrupt;
 use corelog_load::options::{Command, CommandLine, expand};
-use corelog_load::report::Ended;
+use corelog_load::report::{Ended, html};
 use corelog_load::workload;
 
 /// The exit code of a run that Ctrl-C ended, as shells have it.
@@ -33,6 +33,7 @@ fn run(line: &CommandLine, command: &[String]) -> anyhow::Result<Ended> {
         Command::Consume(options) => workload::consume::consume(options, command, &interrupt)?,
         Command::EndToEnd(options) => workload::end_to_end::end_to_end(options, command, &interrupt)?,
         Command::Mixed(options) => workload::mixed::mixed(options, command, &interrupt)?,
+        Command::Report(options) => return html::report(options).map(|()| Ended::Complete),
     };
     Ok(report.ended)
 }

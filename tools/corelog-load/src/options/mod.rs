@@ -5,6 +5,7 @@ mod end_to_end;
 mod mixed;
 mod produce;
 mod profile;
+mod report;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub use end_to_end::EndToEndOptions;
 pub use mixed::MixedOptions;
 pub use produce::ProduceOptions;
 pub use profile::{Profile, expand};
+pub use report::ReportOptions;
 
 /// Measures brokers that speak the Apache Kafka protocol.
 ///
@@ -47,6 +49,8 @@ pub enum Command {
     EndToEnd(EndToEndOptions),
     /// Producers, and several groups of consumers that each read everything.
     Mixed(MixedOptions),
+    /// One page of HTML about runs, beside each other, from what they wrote with --json.
+    Report(ReportOptions),
 }
 
 /// Where the broker is.
@@ -85,6 +89,9 @@ pub struct OutputOptions {
     /// Writes the latencies to this file, in HdrHistogram's format, milliseconds.
     #[arg(long, value_name = "FILE")]
     pub hgrm: Option<PathBuf>,
+    /// Writes a page of HTML with all figures and their charts to this file, which needs no other.
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// Shows nothing while the load runs.
     #[arg(long)]
     pub quiet: bool,
@@ -364,7 +371,7 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 /// A time: a number with `ms`, `s`, `m` or `h`; seconds without.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let unit_at = text.find(|character: char| character.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let seconds = match unit {

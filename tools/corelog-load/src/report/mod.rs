@@ -6,10 +6,12 @@
 //! | `check` | what a check of every record found, and what became of each delivery guarantee |
 //! | `rate_search` | how the highest rate was found |
 //! | `table` | the summary on the terminal |
+//! | [`html`] | the page of HTML, with charts, about one run or several beside each other |
 //! | `hgrm` | the histogram's own format, which HdrHistogram's plotter reads |
 
 mod check;
 mod hgrm;
+pub mod html;
 mod rate_search;
 mod table;
 

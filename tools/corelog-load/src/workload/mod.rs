@@ -140,6 +140,9 @@ pub fn deliver(measured: Measured, output: &OutputOptions) -> anyhow::Result<Rep
     if let Some(path) = &output.json {
         report::write_json(&report, path)?;
     }
+    if let Some(path) = &output.report {
+        report::html::write_run(&report, path)?;
+    }
     if let (Some(path), Some(latency)) = (&output.hgrm, latency) {
         std::fs::write(path, report::hgrm(&latency)).with_context(|| format!("write {}", path.display()))?;
     }
