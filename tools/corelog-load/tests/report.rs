@@ -67,7 +67,10 @@ fn two_runs_stand_beside_each_other_with_their_own_figures() {
     }
     let page = std::fs::read_to_string(&both).expect("the page");
     assert!(page.contains("<h1>produce: first, second</h1>"), "{page}");
-    assert!(page.contains("--records 1230 ") && page.contains("--records 4560 "), "the commands that repeat the runs");
+    assert!(
+        page.contains("<span>1230</span>") && page.contains("<span>4560</span>"),
+        "the commands that repeat the runs"
+    );
     assert!(page.contains("data-name=\"second, p99\""), "a line of the second run's latencies");
 
     let output = report("--name only");

@@ -2,7 +2,7 @@
 
 use super::Run;
 use super::markup::{Html, classed, element, plain};
-use super::number::{figure, shell, utc};
+use super::number::{figure, shell_word, utc};
 use crate::machine::Machine;
 use crate::report::Ended;
 
@@ -13,6 +13,18 @@ pub fn machine(machine: &Machine) -> String {
     let cpu = if machine.cpu.is_empty() { "unknown CPU" } else { &machine.cpu };
     let cores = if machine.cores == 1 { "1 core".to_owned() } else { format!("{} cores", machine.cores) };
     format!("{cpu}, {cores}, {:.1} GiB of memory, {}", machine.memory_bytes as f64 / GIB, machine.kernel)
+}
+
+/// A command line, which breaks between its arguments.
+pub fn command_line(command: &[String]) -> Html {
+    let mut out = Html::new();
+    for (place, argument) in command.iter().enumerate() {
+        if place > 0 {
+            out.push(" ");
+        }
+        out.push(plain("span", shell_word(argument)));
+    }
+    plain("code", out)
 }
 
 /// The machine of all runs, when it is one.
@@ -40,14 +52,14 @@ fn card(run: &Run, with_machine: bool) -> Html {
     fact("workload", report.workload.as_str().into());
     let process = report.broker.process.as_deref().unwrap_or("process not known");
     fact("broker", format!("{process}, {}", report.broker.address).into());
-    let rate = report.rate_asked.map_or("as fast as possible".to_owned(), |rate| format!("{} records/s", figure(rate)));
+    let rate = report.rate_asked.map_or("none".to_owned(), |rate| format!("{} records/s", figure(rate)));
     fact("rate asked for", rate.into());
     fact("started", utc(report.started_unix_ms).into());
     if with_machine {
         fact("machine", machine(&report.machine).into());
     }
     fact("version", format!("corelog-load {}", report.version).into());
-    fact("command", plain("code", shell(&report.command)));
+    fact("command", command_line(&report.command));
     let mut content: Html = [classed("span", class, ended), plain("h3", run.name.as_str()), plain("dl", facts)].into();
     content.push(failures(run));
     element("section", &[("class", &format!("card c{}", run.colour))], content)

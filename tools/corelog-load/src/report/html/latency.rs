@@ -4,7 +4,7 @@ use super::Run;
 use super::chart::{Chart, Line};
 use super::markup::{Html, classed};
 use super::number::figure;
-use super::over_time::{Shown, TimeAxis, in_second, track_names};
+use super::over_time::{Shown, TimeAxis, Told, in_second, track_names};
 use super::scale::Scale;
 use crate::report::{Latency, TrackSecond};
 
@@ -37,10 +37,9 @@ fn distributions(runs: &[Run]) -> Html {
     let points = || lines.iter().flat_map(|line| line.points.iter());
     let chart = Chart {
         title: "Distribution of latencies".to_owned(),
-        note: "At 99 %: the latency that 99 of 100 are not above, one of 100 is. The right end is the highest."
-            .to_owned(),
+        note: "At 99 %: 99 of 100 latencies are not above. At the right end: the highest of all.".to_owned(),
         x_label: "percentile".to_owned(),
-        y_label: "milliseconds (logarithmic)".to_owned(),
+        y_label: "ms (log)".to_owned(),
         x: Scale::percentile(points().map(|point| point.0)),
         y: Scale::log(points().filter_map(|point| point.1)),
         lines,
@@ -74,11 +73,10 @@ fn over_time(runs: &[Run], name: &str, axis: &TimeAxis) -> Html {
         }
     }
     let note = sentence(&notes.join("; or "));
-    let shown =
-        Shown { title: &title, note: &note, y_label: "milliseconds (logarithmic)", is_log: true, y_text: ms_text };
+    let shown = Shown { title: &title, note: &note, y_label: "ms (log)", is_log: true, y_text: ms_text };
     let of_run = |run| {
         let of_percentile = move |(place, (label, value)): (usize, &(&str, fn(&TrackSecond) -> Option<f64>))| {
-            axis.line(run, (place, *label), true, |second| in_second(second, name).and_then(value))
+            axis.line(run, (place, *label), Told::Highest, |second| in_second(second, name).and_then(value))
         };
         PERCENTILES.iter().enumerate().map(of_percentile).collect::<Vec<_>>()
     };

@@ -1,9 +1,10 @@
 //! What the figures mean, for a reader who sees such a page for the first time.
 
 use super::Run;
+use super::cards::command_line;
 use super::latency::sentence;
 use super::markup::{Html, classed, plain};
-use super::number::shell;
+use super::over_time::POINTS_MAX;
 
 /// The explanations, and the commands that repeat the runs.
 pub fn meaning(runs: &[Run]) -> Html {
@@ -52,13 +53,16 @@ pub fn meaning(runs: &[Run]) -> Html {
         ),
         (
             "Charts.".to_owned(),
-            "A point stands for a second. Pieces shorter than a tenth of a second, at the end of a run, are not drawn.".to_owned(),
+            format!(
+                "A point stands for a second, and in runs of more than {POINTS_MAX} seconds for several: a rate is their mean; \
+                 a latency, memory or lag is the highest of them. Pieces shorter than a tenth of a second, at the end of a \
+                 run, are not drawn. Where lines coincide, that of the last run covers the others."
+            ),
         ),
     ]);
     let line = |(name, text): (String, String)| plain("li", [plain("strong", name), format!(" {text}").into()]);
     let list = classed("ul", "meanings", meanings.into_iter().map(line).collect::<Html>());
-    let command =
-        |run: &Run| plain("li", [format!("{}: ", run.name).into(), plain("code", shell(&run.report.command))]);
+    let command = |run: &Run| plain("li", [format!("{}: ", run.name).into(), command_line(&run.report.command)]);
     let commands = classed("ul", "meanings", runs.iter().map(command).collect::<Html>());
     [list, plain("p", "To repeat the runs:"), commands].into()
 }

@@ -30,7 +30,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 
-use super::Report;
+use super::{Ended, Report};
 use crate::options::ReportOptions;
 use markup::{Html, classed, element, empty, plain};
 use number::utc;
@@ -163,7 +163,13 @@ fn header(runs: &[Run], title: &str) -> Html {
     };
     let machine = cards::shared_machine(runs).map_or_else(|| "Different machines".to_owned(), cards::machine);
     let what = format!("Measured by corelog-load, {date}");
-    [plain("h1", title), classed("p", "quiet", what), classed("p", "quiet", machine)].into()
+    let cut_short: Vec<&str> =
+        runs.iter().filter(|run| run.report.ended != Ended::Complete).map(|run| run.name.as_str()).collect();
+    let warning = match cut_short.as_slice() {
+        [] => Html::new(),
+        names => classed("p", "failures", format!("Not complete, see below: {}", names.join(", "))),
+    };
+    [plain("h1", title), classed("p", "quiet", what), classed("p", "quiet", machine), warning].into()
 }
 
 #[cfg(test)]
@@ -171,7 +177,7 @@ mod tests {
     use super::*;
     use crate::load::Failure;
     use crate::report::tests::sample;
-    use crate::report::{Ended, Second, TrackSecond};
+    use crate::report::{Second, TrackSecond};
 
     const HOSTILE: &str = "</script></style><img src=x onerror=alert(1)>\"'&amp;]]>\u{0}\u{202e}";
 

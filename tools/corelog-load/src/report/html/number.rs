@@ -47,14 +47,13 @@ pub fn utc(unix_ms: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)
 }
 
-/// A command line that a shell takes back as it is.
-pub fn shell(command: &[String]) -> String {
+/// An argument as a shell takes it back.
+pub fn shell_word(argument: &str) -> String {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
-    let quoted = |argument: &String| match !argument.is_empty() && argument.chars().all(is_plain) {
-        true => argument.clone(),
+    match !argument.is_empty() && argument.chars().all(is_plain) {
+        true => argument.to_owned(),
         false => format!("'{}'", argument.replace('\'', "'\\''")),
-    };
-    command.iter().map(quoted).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// Text of at most so many characters; what is left out is marked.
@@ -111,9 +110,12 @@ mod tests {
     }
 
     #[test]
-    fn commands_can_be_pasted() {
-        let command = ["corelog-load", "produce", "--topic", "it's", "", "a b", "$(x)"].map(str::to_owned);
-        assert_eq!(shell(&command), r"corelog-load produce --topic 'it'\''s' '' 'a b' '$(x)'");
+    fn arguments_can_be_pasted() {
+        for (argument, word) in
+            [("--topic", "--topic"), ("it's", r"'it'\''s'"), ("", "''"), ("a b", "'a b'"), ("$(x)", "'$(x)'")]
+        {
+            assert_eq!(shell_word(argument), word);
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn rate_chart(searches: &[(&Run, &RateSearch)]) -> Html {
         title: "Latency by rate".to_owned(),
         note: "A dot: the rate kept the bound. A cross: it did not.".to_owned(),
         x_label: "records/s asked for".to_owned(),
-        y_label: "milliseconds (logarithmic)".to_owned(),
+        y_label: "ms (log)".to_owned(),
         x: Scale::linear(marks.iter().map(|mark| mark.x)),
         y: Scale::log(marks.iter().map(|mark| mark.y).chain(rules.iter().map(|rule| rule.y))),
         lines,
@@ -68,7 +68,14 @@ fn rate_chart(searches: &[(&Run, &RateSearch)]) -> Html {
 }
 
 fn rate_table(searches: &[(&Run, &RateSearch)]) -> Html {
-    let heads = ["run", "records/s asked for", "records/s reached", "latency ms", "bound", "why not"];
+    let heads = [
+        ("run", "first"),
+        ("records/s asked for", ""),
+        ("records/s reached", ""),
+        ("latency ms", ""),
+        ("bound", "middle"),
+        ("why not", "text"),
+    ];
     let line = |run: &Run, step: &RateStep| {
         let kept = if step.kept { classed("span", "good", "kept") } else { classed("span", "bad", "not kept") };
         plain(
@@ -93,8 +100,8 @@ pub fn checks(runs: &[Run]) -> Html {
     if checked.is_empty() {
         return Html::new();
     }
-    let mut heads = vec!["records"];
-    heads.extend(checked.iter().map(|(run, _)| run.name.as_str()));
+    let mut heads = vec![("records", "first")];
+    heads.extend(checked.iter().map(|(run, _)| (run.name.as_str(), "")));
     let line = |label: &'static str, is_fault: bool, count: fn(&Check) -> u64| {
         let cells = checked.iter().map(|(_, check)| match count(check) {
             0 => plain("td", "0"),
@@ -140,16 +147,16 @@ fn verdict(run: &Run, check: &Check) -> Html {
 /// What delivery guarantees came to, of the runs that tried them.
 pub fn guarantees(runs: &[Run]) -> Html {
     let heads = [
-        "run",
-        "mode",
-        "holds",
-        "sent",
-        "acknowledged",
-        "delivered",
-        "lost",
-        "duplicated",
-        "client kills",
-        "broker kills",
+        ("run", "first"),
+        ("mode", "text"),
+        ("holds", "middle"),
+        ("sent", ""),
+        ("acknowledged", ""),
+        ("delivered", ""),
+        ("lost", ""),
+        ("duplicated", ""),
+        ("client kills", ""),
+        ("broker kills", ""),
     ];
     let lines: Vec<Html> = runs
         .iter()
@@ -176,9 +183,9 @@ fn guarantee_line(run: &Run, guarantee: &Guarantee) -> Html {
     for count in [guarantee.sent, guarantee.acknowledged, guarantee.delivered] {
         cells.push(plain("td", grouped(count)));
     }
-    // Each mode allows one of them; in a mode that is broken they are the evidence.
-    for count in [guarantee.lost, guarantee.duplicated] {
-        let class = if count > 0 && !guarantee.holds { "bad" } else { "" };
+    let mode = guarantee.mode.as_str();
+    for (count, allowed_by) in [(guarantee.lost, "at-most-once"), (guarantee.duplicated, "at-least-once")] {
+        let class = if count > 0 && mode != allowed_by { "bad" } else { "" };
         cells.push(classed("td", class, grouped(count)));
     }
     for kills in [guarantee.client_kills, guarantee.broker_kills] {
@@ -187,10 +194,9 @@ fn guarantee_line(run: &Run, guarantee: &Guarantee) -> Html {
     plain("tr", cells)
 }
 
-fn table(heads: &[&str], lines: Html) -> Html {
-    let head = |(place, name): (usize, &&str)| {
-        element("th", &[("scope", "col"), ("class", if place == 0 { "first" } else { "" })], *name)
-    };
-    let heads: Html = heads.iter().enumerate().map(head).collect();
+/// A table: its heads with their classes, and its lines.
+fn table(heads: &[(&str, &str)], lines: Html) -> Html {
+    let head = |(name, class): &(&str, &str)| element("th", &[("scope", "col"), ("class", class)], *name);
+    let heads: Html = heads.iter().map(head).collect();
     classed("div", "wide", plain("table", [plain("thead", plain("tr", heads)), plain("tbody", lines)]))
 }

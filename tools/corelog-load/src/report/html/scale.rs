@@ -11,7 +11,7 @@ const LOG_MIN: f64 = 1e-9;
 /// Ticks of a linear axis, about.
 const TICKS: f64 = 5.0;
 /// Ticks of a logarithmic axis, at most; when 1, 2 and 5 of each decade are more, it has only powers of ten.
-const LOG_TICKS_MAX: i32 = 7;
+const LOG_TICKS_MAX: i32 = 10;
 /// The percentiles beside an axis of percentiles.
 const PERCENTILES: [f64; 8] = [50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999, 99.99999];
 
@@ -163,6 +163,7 @@ mod tests {
         assert_eq!(labels(&Scale::linear([1_730_000.0])), ["0", "500 k", "1 M", "1.5 M", "2 M"]);
         assert_eq!(labels(&Scale::linear_snug([11.0])), ["0", "5", "10"]);
         assert_eq!(labels(&Scale::log([0.3, 4.0])), ["0.2", "0.5", "1", "2", "5"]);
+        assert_eq!(labels(&Scale::log([0.3, 40.0])), ["0.2", "0.5", "1", "2", "5", "10", "20", "50"]);
         assert_eq!(labels(&Scale::log([0.03, 400.0])), ["0.1", "1", "10", "100"]);
         assert_eq!(labels(&Scale::log([1.0])), ["0.5", "1", "2"]);
         assert_eq!(labels(&Scale::percentile([0.0, 99.95, 100.0])), ["50 %", "90 %", "99 %", "99.9 %"]);
