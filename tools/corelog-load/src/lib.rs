@@ -12,7 +12,7 @@
 //! | [`client`] | the thin client: the broker's codec over ordinary sockets |
 //! | [`options`] | the command line |
 //! | [`load`], [`measure`] | a load while it runs; what its threads note |
-//! | [`report`] | the figures: summary, JSON, histograms |
+//! | [`report`] | the figures: summary, JSON, histograms, HTML with charts |
 //! | [`live`], [`observe`] | the view while a load runs; the thread that watches it |
 //! | [`workload`] | the workloads |
 //!

@@ -66,7 +66,7 @@ fn two_runs_stand_beside_each_other_with_their_own_figures() {
         assert_eq!(cells(&both, label), run.each_ref().map(|report| ms(report, field)), "{label}");
     }
     let page = std::fs::read_to_string(&both).expect("the page");
-    assert!(page.contains("<h1>produce: first, second</h1>"), "{page}");
+    assert!(page.contains("<h1>produce: first · second</h1>"), "{page}");
     assert!(
         page.contains("<span>1230</span>") && page.contains("<span>4560</span>"),
         "the commands that repeat the runs"

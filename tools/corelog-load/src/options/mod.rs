@@ -38,7 +38,7 @@ pub struct CommandLine {
     pub command: Command,
 }
 
-/// The workloads.
+/// The workloads, and the page about what they measured.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Producers, at a given rate or as fast as the broker takes it.

@@ -8,7 +8,10 @@ use super::over_time::{Shown, TimeAxis, Told, in_second, track_names};
 use super::scale::Scale;
 use crate::report::{Latency, TrackSecond};
 
-const PERCENTILES: [(&str, fn(&TrackSecond) -> Option<f64>); 3] =
+/// A percentile's name, and what it was in a second.
+type Percentile = (&'static str, fn(&TrackSecond) -> Option<f64>);
+
+const PERCENTILES: [Percentile; 3] =
     [("median (p50)", |track| track.p50_ms), ("p99", |track| track.p99_ms), ("p99.9", |track| track.p999_ms)];
 
 /// The charts; nothing when no track has latencies.
@@ -52,7 +55,7 @@ fn distributions(runs: &[Run]) -> Html {
     chart.figure()
 }
 
-/// The curve as it is drawn: 100 % has no place on its axis, so the highest latency stands where all but one are not above.
+/// The curve as it is drawn: 100 % has no place on its axis, so the highest latency stands where all but one are below.
 fn curve(latency: &Latency) -> Vec<(f64, Option<f64>)> {
     let mut points: Vec<(f64, Option<f64>)> =
         latency.curve.iter().filter(|point| point.0 < 100.0).map(|point| (point.0, Some(point.1))).collect();
@@ -75,7 +78,7 @@ fn over_time(runs: &[Run], name: &str, axis: &TimeAxis) -> Html {
     let note = sentence(&notes.join("; or "));
     let shown = Shown { title: &title, note: &note, y_label: "ms (log)", is_log: true, y_text: ms_text };
     let of_run = |run| {
-        let of_percentile = move |(place, (label, value)): (usize, &(&str, fn(&TrackSecond) -> Option<f64>))| {
+        let of_percentile = move |(place, (label, value)): (usize, &Percentile)| {
             axis.line(run, (place, *label), Told::Highest, |second| in_second(second, name).and_then(value))
         };
         PERCENTILES.iter().enumerate().map(of_percentile).collect::<Vec<_>>()

@@ -6,63 +6,71 @@ use super::latency::sentence;
 use super::markup::{Html, classed, plain};
 use super::over_time::POINTS_MAX;
 
+const BEFORE_LATENCIES: [(&str, &str); 4] = [
+    ("Units.", "MB are 10⁶ bytes, MiB 2²⁰. k, M and G are thousand, million and thousand million."),
+    (
+        "Measured time.",
+        "From the end of the warm-up to the last record that arrived. The warm-up, shaded in the charts, counts in no \
+         figure of the table, except the highest memory.",
+    ),
+    (
+        "Values and wire.",
+        "Values are what records carry; on the wire are the batches, with their headers and as they are compressed. \
+         The chart of MB/s is of values where the workload looks at them, and else of what is on the wire.",
+    ),
+    (
+        "Percentiles.",
+        "p99 is the latency that 99 of 100 are not above, p50 is the median. They are of all latencies of the \
+         measured time together, and no means of the seconds' percentiles.",
+    ),
+];
+
+const BEHIND_LATENCIES: [(&str, &str); 2] = [
+    (
+        "Coordinated omission.",
+        "With a rate asked for, latency counts from when a batch was meant to be sent, so that a broker that stalls \
+         cannot hide the wait of what it kept from being sent; without a rate there is no such time, and latency \
+         counts from the sending.",
+    ),
+    (
+        "CPU.",
+        "The time that all threads of the process ran, in user mode and in the kernel, as the kernel counts it in \
+         steps of 10 ms; for each record it is that of the measured time divided by the records of the largest \
+         column.",
+    ),
+];
+
 /// The explanations, and the commands that repeat the runs.
 pub fn meaning(runs: &[Run]) -> Html {
-    let mut meanings = vec![
-        ("Units.".to_owned(), "MB are 10⁶ bytes, MiB 2²⁰. k, M and G are thousand, million and thousand million.".to_owned()),
-        (
-            "Measured time.".to_owned(),
-            "From the end of the warm-up to the last record that arrived. The warm-up, shaded in the charts, is in no figure \
-             of the tables."
-                .to_owned(),
-        ),
-        (
-            "Values and wire.".to_owned(),
-            "Values are what records carry; on the wire are the batches, with their headers and as they are compressed.".to_owned(),
-        ),
-        (
-            "Percentiles.".to_owned(),
-            "p99 is the latency that 99 of 100 are not above, p50 is the median. They are of all latencies together, and not \
-             means of percentiles."
-                .to_owned(),
-        ),
-    ];
-    let mut told: Vec<String> = Vec::new();
+    let mut list: Html = BEFORE_LATENCIES.iter().map(|(name, text)| explained(name, text)).collect();
+    for (name, of) in latencies(runs) {
+        list.push(explained(&format!("Latency of {name}."), &format!("{}.", sentence(of).trim_end_matches('.'))));
+    }
+    list.push(BEHIND_LATENCIES.iter().map(|(name, text)| explained(name, text)).collect::<Html>());
+    let points = format!(
+        "A point stands for a second, and in a run of more than {POINTS_MAX} seconds for several: a rate is their \
+         mean; a latency, memory or lag is the highest of them. Pieces shorter than a tenth of a second, at the edges \
+         of a run, are not drawn. Where lines coincide, that of the last run covers the others."
+    );
+    list.push(explained("Charts.", &points));
+    let command = |run: &Run| plain("li", [format!("{}: ", run.name).into(), command_line(&run.report.command)]);
+    let commands: Html = runs.iter().map(command).collect();
+    [classed("ul", "meanings", list), plain("p", "To repeat the runs:"), classed("ul", "meanings", commands)].into()
+}
+
+fn explained(name: &str, text: &str) -> Html {
+    plain("li", [plain("strong", name), format!(" {text}").into()])
+}
+
+/// The tracks and what their latencies are of, each once.
+fn latencies(runs: &[Run]) -> Vec<(&str, &str)> {
+    let mut told = Vec::new();
     for track in runs.iter().flat_map(|run| &run.report.tracks) {
         let Some(latency) = &track.latency else { continue };
-        let what = sentence(&latency.of);
-        let line = format!("{what}{}", if what.ends_with('.') { "" } else { "." });
-        if !told.contains(&format!("{}{line}", track.name)) {
-            told.push(format!("{}{line}", track.name));
-            meanings.push((format!("Latency of {}.", track.name), line));
+        let one = (track.name.as_str(), latency.of.as_str());
+        if !told.contains(&one) {
+            told.push(one);
         }
     }
-    meanings.extend([
-        (
-            "Coordinated omission.".to_owned(),
-            "With a rate asked for, latency counts from when a batch was meant to be sent, so that a broker that stalls cannot \
-             hide the wait of those that it kept from being sent; without a rate there is no such time, and latency counts \
-             from the sending."
-                .to_owned(),
-        ),
-        (
-            "CPU.".to_owned(),
-            "The time that all threads of the process ran, in user mode and in the kernel, as the kernel counts it in steps of \
-             10 ms; a record's share is that of the measured time divided by its records."
-                .to_owned(),
-        ),
-        (
-            "Charts.".to_owned(),
-            format!(
-                "A point stands for a second, and in runs of more than {POINTS_MAX} seconds for several: a rate is their mean; \
-                 a latency, memory or lag is the highest of them. Pieces shorter than a tenth of a second, at the end of a \
-                 run, are not drawn. Where lines coincide, that of the last run covers the others."
-            ),
-        ),
-    ]);
-    let line = |(name, text): (String, String)| plain("li", [plain("strong", name), format!(" {text}").into()]);
-    let list = classed("ul", "meanings", meanings.into_iter().map(line).collect::<Html>());
-    let command = |run: &Run| plain("li", [format!("{}: ", run.name).into(), command_line(&run.report.command)]);
-    let commands = classed("ul", "meanings", runs.iter().map(command).collect::<Html>());
-    [list, plain("p", "To repeat the runs:"), commands].into()
+    told
 }

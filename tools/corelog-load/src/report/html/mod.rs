@@ -53,8 +53,8 @@ pub struct Run {
 /// Reads the runs' files and writes their page.
 ///
 /// # Errors
-/// When there are too many files, not a name for each, one cannot be read or is no result of a run, or the page cannot be
-/// written.
+/// When there are too many files, not a name for each, one cannot be read or is no result of a run, or the page cannot
+/// be written.
 pub fn report(options: &ReportOptions) -> anyhow::Result<()> {
     let (files, names) = (options.results.len(), options.names.len());
     ensure!(
@@ -151,7 +151,7 @@ fn title(runs: &[Run]) -> String {
         }
     }
     let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
-    format!("{}: {}", workloads.join(", "), names.join(", "))
+    format!("{}: {}", workloads.join(", "), names.join(" · "))
 }
 
 fn header(runs: &[Run], title: &str) -> Html {
@@ -167,7 +167,7 @@ fn header(runs: &[Run], title: &str) -> Html {
         runs.iter().filter(|run| run.report.ended != Ended::Complete).map(|run| run.name.as_str()).collect();
     let warning = match cut_short.as_slice() {
         [] => Html::new(),
-        names => classed("p", "failures", format!("Not complete, see below: {}", names.join(", "))),
+        names => classed("p", "failures", format!("Not complete, see below: {}", names.join(" · "))),
     };
     [plain("h1", title), classed("p", "quiet", what), classed("p", "quiet", machine), warning].into()
 }
@@ -382,7 +382,7 @@ mod tests {
         named.names.push("two".to_owned());
         report(&named).expect("a page");
         let page = std::fs::read_to_string(path("r.html")).expect("the page");
-        assert!(page.contains("<h1>produce: one, two</h1>"), "{page}");
+        assert!(page.contains("<h1>produce: one · two</h1>"), "{page}");
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub fn utc(unix_ms: i64) -> String {
     const DAY_S: i64 = 86_400;
     let seconds = unix_ms.div_euclid(1000);
     let (days, second) = (seconds.div_euclid(DAY_S), seconds.rem_euclid(DAY_S));
-    // The Gregorian calendar in years that begin in March, so that the leap day is the last: 400 of them are 146,097 days.
+    // The Gregorian calendar in years that begin in March, so that the leap day is the last. 400 of them are an era of
+    // 146,097 days.
     let day_0 = days + 719_468;
     let (era, day_of_era) = (day_0.div_euclid(146_097), day_0.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

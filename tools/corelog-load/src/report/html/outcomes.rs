@@ -74,7 +74,7 @@ fn rate_table(searches: &[(&Run, &RateSearch)]) -> Html {
         ("records/s reached", ""),
         ("latency ms", ""),
         ("bound", "middle"),
-        ("why not", "text"),
+        ("why not", "left"),
     ];
     let line = |run: &Run, step: &RateStep| {
         let kept = if step.kept { classed("span", "good", "kept") } else { classed("span", "bad", "not kept") };
@@ -101,7 +101,7 @@ pub fn checks(runs: &[Run]) -> Html {
         return Html::new();
     }
     let mut heads = vec![("records", "first")];
-    heads.extend(checked.iter().map(|(run, _)| (run.name.as_str(), "")));
+    heads.extend(checked.iter().map(|(run, _)| (run.name.as_str(), "name")));
     let line = |label: &'static str, is_fault: bool, count: fn(&Check) -> u64| {
         let cells = checked.iter().map(|(_, check)| match count(check) {
             0 => plain("td", "0"),
@@ -126,7 +126,10 @@ pub fn checks(runs: &[Run]) -> Html {
     out
 }
 
-const FAULTS: [(&str, fn(&Check) -> u64); 4] = [
+/// A fault's name, and how often there was one.
+type Fault = (&'static str, fn(&Check) -> u64);
+
+const FAULTS: [Fault; 4] = [
     ("lost", |check| check.lost),
     ("duplicated", |check| check.duplicated),
     ("reordered", |check| check.reordered),
@@ -148,7 +151,7 @@ fn verdict(run: &Run, check: &Check) -> Html {
 pub fn guarantees(runs: &[Run]) -> Html {
     let heads = [
         ("run", "first"),
-        ("mode", "text"),
+        ("mode", "left"),
         ("holds", "middle"),
         ("sent", ""),
         ("acknowledged", ""),
@@ -165,14 +168,14 @@ pub fn guarantees(runs: &[Run]) -> Html {
     if lines.is_empty() {
         return Html::new();
     }
-    let words = "Clients and brokers were killed while records went through. At most once: none comes twice. At least once: \
-                 none that was acknowledged is lost. Exactly once: neither.";
+    let words = "Clients and brokers were killed while records went through. At most once: none comes twice. At \
+                 least once: none that was acknowledged is lost. Exactly once: neither.";
     [plain("p", words), table(&heads, lines.into())].into()
 }
 
 fn guarantee_line(run: &Run, guarantee: &Guarantee) -> Html {
     let mut cells: Html =
-        [element("th", &[("scope", "row")], run.name.as_str()), classed("td", "text", guarantee.mode.as_str())].into();
+        [element("th", &[("scope", "row")], run.name.as_str()), classed("td", "left", guarantee.mode.as_str())].into();
     if let Some(why) = &guarantee.refused {
         let explained = format!("not offered by the broker, and not tried: {why}");
         cells.push(element("td", &[("class", "text"), ("colspan", "8")], explained));
@@ -199,4 +202,61 @@ fn table(heads: &[(&str, &str)], lines: Html) -> Html {
     let head = |(name, class): &(&str, &str)| element("th", &[("scope", "col"), ("class", class)], *name);
     let heads: Html = heads.iter().map(head).collect();
     classed("div", "wide", plain("table", [plain("thead", plain("tr", heads)), plain("tbody", lines)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::sample;
+
+    fn run() -> Run {
+        Run { name: "run".to_owned(), colour: 0, report: sample() }
+    }
+
+    /// The texts of the elements that have this class.
+    fn with_class(markup: Html, class: &str) -> Vec<String> {
+        let markup = plain("div", markup).into_string();
+        let document = roxmltree::Document::parse(&markup).expect("well-formed");
+        let found = document.descendants().filter(|node| node.attribute("class") == Some(class));
+        found.map(|node| node.text().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn red_is_what_a_guarantee_does_not_allow() {
+        let mut run = run();
+        let template = run.report.guarantees.remove(0);
+        for (mode, bad) in
+            [("at-most-once", vec!["22"]), ("at-least-once", vec!["11"]), ("exactly-once", vec!["11", "22"])]
+        {
+            run.report.guarantees =
+                vec![Guarantee { mode: mode.to_owned(), lost: 11, duplicated: 22, ..template.clone() }];
+            assert_eq!(with_class(guarantees(std::slice::from_ref(&run)), "bad"), bad, "{mode}");
+        }
+    }
+
+    #[test]
+    fn faults_are_red_and_other_counts_are_not() {
+        let mut run = run();
+        run.report.check =
+            Some(Check { unacknowledged: 7, retries: 8, reconnects: 9, reordered: 3, ..Check::default() });
+        assert_eq!(with_class(checks(std::slice::from_ref(&run)), "bad"), ["faults: 3 reordered", "3"]);
+        run.report.check = Some(Check { unacknowledged: 7, ..Check::default() });
+        assert_eq!(with_class(checks(std::slice::from_ref(&run)), "bad"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn rates_are_dots_or_crosses_and_the_bound_is_a_line() {
+        let mut run = run();
+        let search = run.report.rate_search.as_mut().expect("a search");
+        let kept = search.steps[0].clone();
+        search.steps.push(RateStep { rate: 2000.0, latency_ms: Some(9.0), kept: false, ..kept.clone() });
+        search.steps.push(RateStep { rate: 4000.0, latency_ms: None, kept: false, ..kept });
+        let drawn = || rate_searches(std::slice::from_ref(&run));
+        let counts = ["dot c0", "cross c0", "rule"].map(|class| with_class(drawn(), class).len());
+        assert_eq!(counts, [1, 1, 1], "a rate without a latency is only in the table");
+        assert_eq!(with_class(drawn(), "bad"), ["not kept", "not kept"]);
+        let search = run.report.rate_search.as_mut().expect("a search");
+        search.bound = "something else".to_owned();
+        assert!(with_class(rate_searches(std::slice::from_ref(&run)), "rule").is_empty());
+    }
 }

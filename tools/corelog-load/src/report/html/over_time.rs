@@ -15,6 +15,9 @@ pub const POINTS_MAX: usize = 240;
 /// Lines whose peaks differ by more than this factor are drawn on a logarithmic axis, where the lower one is seen.
 const LINEAR_FACTOR_MAX: f64 = 30.0;
 const MIB: f64 = 1_048_576.0;
+const GIB: f64 = 1024.0 * MIB;
+/// From here on memory is told in GiB.
+const LARGE_MEMORY_GIB: f64 = 4.0;
 
 /// The axis of time, which all charts share.
 pub struct TimeAxis {
@@ -210,14 +213,17 @@ pub fn processes(runs: &[Run], axis: &TimeAxis) -> Html {
         is_log: false,
         y_text: figure,
     };
+    let all = || runs.iter().flat_map(|run| &run.report.series).filter_map(|second| second.broker_resident_bytes);
+    let is_large = all().any(|bytes| bytes as f64 >= LARGE_MEMORY_GIB * GIB);
+    let (unit, unit_bytes) = if is_large { ("GiB", GIB) } else { ("MiB", MIB) };
     let memory = Shown {
         title: "Memory of the broker",
         note: "What its process holds in RAM (resident set); files in the page cache are not in it",
-        y_label: "MiB",
+        y_label: unit,
         is_log: false,
         y_text: figure,
     };
-    let resident = |second: &Second| second.broker_resident_bytes.map(|bytes| bytes as f64 / MIB);
+    let resident = |second: &Second| second.broker_resident_bytes.map(|bytes| bytes as f64 / unit_bytes);
     let charts = [
         axis.chart(&cores, runs.iter().flat_map(of_run).collect()),
         axis.chart(&memory, runs.iter().map(|run| axis.line(run, (0, ""), Told::HighestAtEnd, resident)).collect()),

@@ -47,12 +47,14 @@ const OF_TRACKS: [Row; 13] = [
     ("max ms", Better::Lower, |column| decimal(column.latency()?.max_ms, 3)),
 ];
 
-/// These are told once for each run.
+/// These are told once for each run. A broker's memory tells of what it did before, too: there is no better one.
 const OF_RUNS: [Row; 6] = [
     ("broker CPU s", Better::Neither, |column| decimal(column.run.report.broker_usage?.cpu_seconds, 2)),
     ("broker CPU µs a record", Better::Lower, |column| a_record(&column.run.report, column.run.report.broker_usage?)),
-    ("broker memory MiB, at the end", Better::Lower, |column| mib(column.run.report.broker_usage?.resident_bytes_end)),
-    ("broker memory MiB, at most", Better::Lower, |column| mib(column.run.report.broker_usage?.resident_bytes_max)),
+    ("broker memory MiB, at the end", Better::Neither, |column| {
+        mib(column.run.report.broker_usage?.resident_bytes_end)
+    }),
+    ("broker memory MiB, at most", Better::Neither, |column| mib(column.run.report.broker_usage?.resident_bytes_max)),
     ("client CPU s", Better::Neither, |column| decimal(column.run.report.client_usage?.cpu_seconds, 2)),
     ("client CPU µs a record", Better::Neither, |column| {
         a_record(&column.run.report, column.run.report.client_usage?)
@@ -107,7 +109,7 @@ fn heads(runs: &[Run]) -> Html {
         let swatch = classed("i", &format!("swatch c{}", run.colour), Html::new());
         let span = run.report.tracks.len().max(1).to_string();
         let name: Html = [swatch, run.name.as_str().into()].into();
-        names.push(element("th", &[("class", "run-start"), ("colspan", &span), ("scope", "colgroup")], name));
+        names.push(element("th", &[("class", "run-start name"), ("colspan", &span), ("scope", "colgroup")], name));
         for (place, column) in columns(run).iter().enumerate() {
             let name = column.track.map_or("", |track| track.name.as_str());
             tracks.push(element("th", &[("class", run_start(place == 0)), ("scope", "col")], name));
