@@ -180,7 +180,7 @@ fn the_highest_rate_that_keeps_a_bound_is_found() {
     assert!(run.stdout.contains("highest rate"), "{}", run.stdout);
 
     let run = load(&format!("produce --bootstrap {to} --topic found {common} --find-rate p50=0ms"));
-    run.expect_failure("no rate kept p50=0 ms");
+    run.expect_failure("no rate kept p50=0ms");
     assert_eq!(run.report["rate_search"]["highest"], serde_json::Value::Null);
 }
 

@@ -220,7 +220,7 @@ impl FromStr for Bound {
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = Percentile::NAMES.iter().find(|(_, known)| *known == self.of);
-        write!(f, "{}={} ms", named.map_or("", |(name, _)| name), self.at_most.as_secs_f64() * 1e3)
+        write!(f, "{}={}ms", named.map_or("", |(name, _)| name), self.at_most.as_secs_f64() * 1e3)
     }
 }
 
@@ -414,7 +414,7 @@ mod tests {
     fn bounds_are_understood_or_refused() {
         let bound: Bound = "p99.9=1.5ms".parse().expect("a bound");
         assert_eq!(bound, Bound { of: Percentile::P999, at_most: Duration::from_micros(1500) });
-        assert_eq!(bound.to_string(), "p99.9=1.5 ms");
+        assert_eq!(bound.to_string(), "p99.9=1.5ms");
         for bad in ["", "p99", "p98=5ms", "p99=", "p99=x", "=5ms"] {
             assert!(bad.parse::<Bound>().is_err(), "{bad}");
         }
