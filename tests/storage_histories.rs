@@ -350,7 +350,9 @@ impl Producer {
     /// Moves the log's start, by hand or because there is too much, and removes what lies before it.
     async fn delete_some(&mut self, log: &Rc<Log<SimDisk>>) {
         let (start, end) = (log.start(), log.durable().offset);
-        let offset = if self.random.below(2) == 0 {
+        let offset = if self.random.below(4) == 0 {
+            end
+        } else if self.random.below(2) == 0 {
             start + self.random.below((end - start) as u64 + 1) as i64
         } else {
             let bytes = Some(self.random.below(60_000));
@@ -364,6 +366,8 @@ impl Producer {
         let commit = self.storage.raise_start(log, offset, 3).expect("no faults");
         commit.durable().await.expect("no faults");
         modelled(&|modelled| modelled.start = modelled.start.max(offset));
+        // The second time there is nothing more to remove.
+        self.storage.trim(log).await.expect("no faults");
         self.storage.trim(log).await.expect("no faults");
     }
 

@@ -216,23 +216,25 @@ pub static BROKER_KEYS: &[Key] = &[
     Key::broker("log.preallocate", Boolean, Some("false"), Allowed::All,
         "The default of the topic key preallocate.").without_effect(),
     Key::broker("log.retention.bytes", Long, Some("-1"), Allowed::All,
-        "The default of the topic key retention.bytes.").without_effect(),
+        "The default of the topic key retention.bytes."),
+    Key::broker("log.retention.check.interval.ms", Long, Some("300000"), COUNT,
+        "How often it is looked for segments that the 'delete' policy does not keep, in milliseconds."),
     Key::broker("log.retention.hours", Int, Some("168"), Allowed::RangeOr(-1, 1, INT_MAX),
         "The default of the topic key retention.ms, in hours, when neither log.retention.ms nor \
-         log.retention.minutes is set.").without_effect(),
+         log.retention.minutes is set."),
     Key::broker("log.retention.minutes", Int, None, Allowed::RangeOr(-1, 1, INT_MAX),
-        "The default of the topic key retention.ms, in minutes, when log.retention.ms is not set.").without_effect(),
+        "The default of the topic key retention.ms, in minutes, when log.retention.ms is not set."),
     Key::broker("log.retention.ms", Long, None, Allowed::RangeOr(-1, 1, LONG_MAX),
-        "The default of the topic key retention.ms; log.retention.minutes when not set.").without_effect(),
+        "The default of the topic key retention.ms; log.retention.minutes when not set."),
     Key::broker("log.roll.hours", Int, Some("168"), INT_COUNT,
-        "The default of the topic key segment.ms, in hours, when log.roll.ms is not set.").without_effect(),
+        "The default of the topic key segment.ms, in hours, when log.roll.ms is not set."),
     Key::broker("log.roll.jitter.hours", Int, Some("0"), INT_NOT_NEGATIVE,
         "The default of the topic key segment.jitter.ms, in hours, when log.roll.jitter.ms is not set.")
         .without_effect(),
     Key::broker("log.roll.jitter.ms", Long, None, NOT_NEGATIVE,
         "The default of the topic key segment.jitter.ms; log.roll.jitter.hours when not set.").without_effect(),
     Key::broker("log.roll.ms", Long, None, COUNT,
-        "The default of the topic key segment.ms; log.roll.hours when not set.").without_effect(),
+        "The default of the topic key segment.ms; log.roll.hours when not set."),
     Key::broker("log.segment.bytes", Int, Some("1073741824"), SEGMENT_BYTES,
         "The default of the topic key segment.bytes."),
     Key::broker("log.segment.delete.delay.ms", Long, Some("60000"), NOT_NEGATIVE,
@@ -320,10 +322,10 @@ pub static TOPIC_KEYS: &[Key] = &[
     Key::topic("preallocate", Boolean, "false", Allowed::All, &[same("log.preallocate")],
         "Whether a new segment's file gets its full length at once.").without_effect(),
     Key::topic("retention.bytes", Long, "-1", Allowed::All, &[same("log.retention.bytes")],
-        "How many bytes each partition keeps with the 'delete' policy; negative for no limit.").without_effect(),
+        "How many bytes each partition keeps with the 'delete' policy; negative for no limit."),
     Key::topic("retention.ms", Long, "604800000", Allowed::Range(-1, LONG_MAX),
         &[same("log.retention.ms"), times("log.retention.minutes", MINUTES_MS), times("log.retention.hours", HOURS_MS)],
-        "How long records are kept with the 'delete' policy, in milliseconds; -1 for no limit.").without_effect(),
+        "How long records are kept with the 'delete' policy, in milliseconds; -1 for no limit."),
     Key::topic("segment.bytes", Int, "1073741824", SEGMENT_BYTES, &[same("log.segment.bytes")],
         "The length at which a segment ends and the next one begins, in bytes. No larger record batch is taken."),
     Key::topic("segment.index.bytes", Int, "10485760", INDEX_BYTES, &[same("log.index.size.max.bytes")],
@@ -333,7 +335,8 @@ pub static TOPIC_KEYS: &[Key] = &[
         "The most that is taken off segment.ms at random, in milliseconds, so that not all segments end at once.")
         .without_effect(),
     Key::topic("segment.ms", Long, "604800000", COUNT, &[same("log.roll.ms"), times("log.roll.hours", HOURS_MS)],
-        "How old a segment may become before the next one begins, in milliseconds.").without_effect(),
+        "How old a segment may become before the next one begins, in milliseconds, by the timestamps of its first batch \
+         and of the one to be appended."),
     Key::topic("unclean.leader.election.enable", Boolean, "false", Allowed::All,
         &[same("unclean.leader.election.enable")],
         "Whether a replica that is not in sync may become the leader, at the loss of records.").without_effect(),
@@ -398,7 +401,7 @@ mod tests {
     #[test]
     fn what_does_nothing_says_so() {
         let documentation = |name| topic_key(name).unwrap().documentation();
-        assert!(documentation("retention.ms").contains("without effect"));
+        assert!(documentation("segment.index.bytes").contains("without effect"));
         assert!(!documentation("max.message.bytes").contains("without effect"));
         assert!(topic_key("compression.type").unwrap().takes().contains("only 'producer'"));
     }

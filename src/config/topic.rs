@@ -6,6 +6,7 @@ use super::broker::BrokerConfig;
 use super::table::topic_key;
 use super::value::{Kind, Value};
 use crate::record::{ProduceRules, TimestampType};
+use crate::storage::log::Rolling;
 
 /// The values that a topic has set, as clients wrote them, by key.
 pub type Overrides = BTreeMap<String, String>;
@@ -45,8 +46,21 @@ pub struct TopicConfig {
     /// What produced batches are held against: `max.message.bytes`, `message.timestamp.type`,
     /// `message.timestamp.before.max.ms`, `message.timestamp.after.max.ms`, `cleanup.policy`.
     pub produce: ProduceRules,
-    /// `segment.bytes`, at least 1 MiB.
-    pub segment_bytes: u64,
+    /// `segment.bytes`, at least 1 MiB, and `segment.ms`.
+    pub rolling: Rolling,
+    /// `retention.ms` and `retention.bytes`.
+    pub retention: RetentionConfig,
+    /// Whether `cleanup.policy` has old records deleted.
+    pub deletes: bool,
+}
+
+/// What a topic keeps with the `delete` policy; `None` for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionConfig {
+    /// `retention.ms`.
+    pub ms: Option<i64>,
+    /// `retention.bytes`, of each partition.
+    pub bytes: Option<u64>,
 }
 
 impl TopicConfig {
@@ -80,16 +94,22 @@ impl TopicConfig {
             )));
         }
         let log_append_time = value("message.timestamp.type") == Value::Text("LogAppendTime".into());
-        let compact = matches!(value("cleanup.policy"), Value::List(all) if all.iter().any(|one| one == "compact"));
+        let has_policy =
+            |policy: &str| matches!(value("cleanup.policy"), Value::List(all) if all.iter().any(|one| one == policy));
         Ok(TopicConfig {
             produce: ProduceRules {
                 max_message_bytes: int("max.message.bytes") as usize,
                 timestamp_type: if log_append_time { TimestampType::LogAppendTime } else { TimestampType::CreateTime },
                 timestamp_before_max_ms: int("message.timestamp.before.max.ms"),
                 timestamp_after_max_ms: int("message.timestamp.after.max.ms"),
-                keys_required: compact,
+                keys_required: has_policy("compact"),
             },
-            segment_bytes: int("segment.bytes") as u64,
+            rolling: Rolling { bytes: int("segment.bytes") as u64, after_ms: Some(int("segment.ms")) },
+            retention: RetentionConfig {
+                ms: Some(int("retention.ms")).filter(|&ms| ms >= 0),
+                bytes: u64::try_from(int("retention.bytes")).ok(),
+            },
+            deletes: has_policy("delete"),
         })
     }
 }
@@ -201,7 +221,10 @@ mod tests {
             timestamp_after_max_ms: 3_600_000,
             keys_required: false,
         };
-        assert_eq!(config, TopicConfig { produce, segment_bytes: 1 << 30 });
+        const WEEK_MS: i64 = 7 * 24 * 3_600_000;
+        let rolling = Rolling { bytes: 1 << 30, after_ms: Some(WEEK_MS) };
+        let retention = RetentionConfig { ms: Some(WEEK_MS), bytes: None };
+        assert_eq!(config, TopicConfig { produce, rolling, retention, deletes: true });
     }
 
     #[test]
@@ -214,6 +237,9 @@ mod tests {
             ("log.message.timestamp.after.max.ms", "8"),
             ("log.cleanup.policy", "compact"),
             ("log.segment.bytes", "1048576"),
+            ("log.roll.ms", "9"),
+            ("log.retention.ms", "-1"),
+            ("log.retention.bytes", "0"),
         ] {
             broker.set(key, value, Origin::Flag("--test")).unwrap();
         }
@@ -225,7 +251,9 @@ mod tests {
                 timestamp_after_max_ms: 8,
                 keys_required: true,
             },
-            segment_bytes: 1 << 20,
+            rolling: Rolling { bytes: 1 << 20, after_ms: Some(9) },
+            retention: RetentionConfig { ms: None, bytes: Some(0) },
+            deletes: false,
         };
         assert_eq!(TopicConfig::resolve(&broker, &Overrides::new()), Ok(expected.clone()));
         let own = overrides(&[

@@ -233,7 +233,7 @@ impl Broker {
             return None;
         }
         let log = self.storage.open_log(id, &directory(&topic.name, id));
-        log.set_segment_bytes(topic.config.segment_bytes);
+        log.set_rolling(topic.config.rolling);
         let partition = Rc::new(Partition { log, producers: RefCell::default() });
         self.partitions.borrow_mut().insert(id, partition.clone());
         Some(partition)
@@ -350,7 +350,7 @@ impl Broker {
         let Some(topic) = image.topic_by_id(topic_id) else { return };
         for (id, partition) in self.partitions.borrow().iter() {
             if id.topic_id == topic_id {
-                partition.log.set_segment_bytes(topic.config.segment_bytes);
+                partition.log.set_rolling(topic.config.rolling);
             }
         }
     }

@@ -11,6 +11,7 @@
 //! | [`broker`] | what one shard owns |
 //! | [`fetch_sessions`] | what clients fetch, remembered between their requests |
 //! | [`groups`] | the group coordinator of one shard |
+//! | [`retention`] | deletes what the `delete` policy does not keep |
 //! | [`turns`] | what keeps a connection's produces in order |
 //! | [`handlers`] | one file an API |
 
@@ -23,5 +24,6 @@ pub mod heartbeat;
 pub mod listener;
 pub mod mesh;
 pub mod options;
+pub mod retention;
 pub mod start;
 pub mod turns;

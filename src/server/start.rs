@@ -542,7 +542,7 @@ impl Shard {
         for (id, directory) in ids {
             let log = storage.open_log(id, &directory);
             if let Some(topic) = image.topic_by_id(id.topic_id) {
-                log.set_segment_bytes(topic.config.segment_bytes);
+                log.set_rolling(topic.config.rolling);
             }
             let producers = RefCell::new(producers.remove(&id).unwrap_or_default());
             partitions.borrow_mut().insert(id, Rc::new(Partition { log, producers }));
@@ -559,6 +559,7 @@ impl Shard {
             broker.write_command(&naming).await.map_err(|error| failed(&error))?;
         }
         super::groups::run(&broker);
+        super::retention::run(&broker);
         Ok(broker)
     }
 }

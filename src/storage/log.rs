@@ -56,6 +56,16 @@ impl LogSeed {
     }
 }
 
+/// When a segment ends and the next one begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rolling {
+    /// When it would become longer, bytes; at most 2 GiB − 1 (Kafka's `segment.bytes`).
+    pub bytes: u64,
+    /// When a batch comes whose timestamp is so much later than that of the segment's first batch, milliseconds (Kafka's
+    /// `segment.ms`).
+    pub after_ms: Option<i64>,
+}
+
 /// What a log keeps (Kafka's `retention.ms` and `retention.bytes`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
@@ -105,8 +115,8 @@ pub struct Log<D: Disk> {
     id: PartitionId,
     directory: PathBuf,
     state: RefCell<State<D>>,
-    /// The length at which a segment ends; `None` for the engine's.
-    segment_bytes: Cell<Option<u64>>,
+    /// When segments end; `None` for the engine's rule.
+    rolling: Cell<Option<Rolling>>,
     /// Notified when the durable end moves, and when the log is deleted.
     pub(super) durable_moved: Notify,
 }
@@ -144,8 +154,8 @@ impl<D: Disk> Log<D> {
             appending: false,
             deleted: false,
         };
-        let segment_bytes = Cell::new(None);
-        Log { id: seed.id, directory, state: RefCell::new(state), segment_bytes, durable_moved: Notify::default() }
+        let rolling = Cell::new(None);
+        Log { id: seed.id, directory, state: RefCell::new(state), rolling, durable_moved: Notify::default() }
     }
 
     /// The partition.
@@ -183,14 +193,14 @@ impl<D: Disk> Log<D> {
         self.state.borrow().deleted
     }
 
-    /// The length at which a segment ends, if the log has one of its own, in bytes.
-    pub fn segment_bytes(&self) -> Option<u64> {
-        self.segment_bytes.get()
+    /// When segments end, if the log has a rule of its own.
+    pub fn rolling(&self) -> Option<Rolling> {
+        self.rolling.get()
     }
 
-    /// Has segments end at this length, in bytes, from the next append on; at most 2 GiB − 1.
-    pub fn set_segment_bytes(&self, bytes: u64) {
-        self.segment_bytes.set(Some(bytes));
+    /// Has segments end by this rule, from the next append on.
+    pub fn set_rolling(&self, rolling: Rolling) {
+        self.rolling.set(Some(rolling));
     }
 
     /// Waits until the durable end moves, or the log is deleted.
@@ -248,7 +258,7 @@ impl<D: Disk> Log<D> {
         let limit = state.start.min(state.synced.offset);
         let last_end = state.end.offset;
         let ends = state.segments.iter().skip(1).map(|next| next.base_offset()).chain([last_end]);
-        let count = ends.take_while(|&end| end <= limit).count();
+        let count = ends.take_while(|&end| end <= limit).count().min(state.segments.len());
         let taken: Vec<_> = state.segments.drain(..count).collect();
         if state.segments.is_empty() && state.start >= last_end {
             // The next append begins a segment, and nothing is left that the end could lie in.
@@ -271,14 +281,17 @@ impl<D: Disk> Log<D> {
         batch: &[u8],
         header: &BatchHeader,
         leader_epoch: LeaderEpoch,
-        segment_bytes: u64,
+        rolling: Rolling,
     ) -> Grown<D> {
         let mut state = self.state.borrow_mut();
         let base_offset = state.end.offset;
         let offset = base_offset + i64::from(header.last_offset_delta) + 1;
         let fits = |segment: &Segment<D>| {
             // An index counts offsets and positions in 32 bits.
-            segment.len() + batch.len() as u64 <= segment_bytes && offset - segment.base_offset() <= i64::from(i32::MAX)
+            let is_small = segment.len() + batch.len() as u64 <= rolling.bytes
+                && offset - segment.base_offset() <= i64::from(i32::MAX);
+            let is_young = rolling.after_ms.is_none_or(|limit| segment.age_at(header.max_timestamp) <= limit);
+            is_small && is_young
         };
         let mut sealed = None;
         if !state.appending || !state.segments.last().is_some_and(|last| fits(last)) {

@@ -34,7 +34,7 @@ use checkpoint::{Checkpoint, CheckpointedLog};
 use journal::block::{Entry, EntryKind};
 use journal::commit::{Commit, Fenced};
 use journal::writer::{Journal, JournalOptions, WRITERS};
-use log::{Log, LogReadError, LogSeed};
+use log::{Log, LogReadError, LogSeed, Rolling};
 use notify::Notify;
 use recovery::{ShardSeed, journal_directory};
 use segment::{ReadError, Records, Segment};
@@ -47,7 +47,7 @@ pub struct StorageOptions {
     /// What segments hold in memory, in bytes; what is not written yet may exceed it.
     pub cache_bytes: usize,
     /// The length at which a segment ends (Kafka's `log.segment.bytes`), at most 2 GiB − 1, unless
-    /// [`Log::set_segment_bytes`] gives the log one of its own.
+    /// [`Log::set_rolling`] gives the log a rule of its own.
     pub segment_bytes: u64,
 }
 
@@ -200,12 +200,12 @@ impl<D: Disk> Storage<D> {
         if log.is_deleted() {
             return Err(AppendError::Deleted);
         }
-        let segment_bytes = log.segment_bytes().unwrap_or(engine.options.segment_bytes);
-        if batch.len() > engine.journal.entry_bytes_max() || batch.len() as u64 > segment_bytes {
+        let rolling = log.rolling().unwrap_or(Rolling { bytes: engine.options.segment_bytes, after_ms: None });
+        if batch.len() > engine.journal.entry_bytes_max() || batch.len() as u64 > rolling.bytes {
             return Err(AppendError::TooLarge(batch.len()));
         }
         let base_offset = log.end().offset;
-        let grown = log.append(&batch, header, leader_epoch, segment_bytes);
+        let grown = log.append(&batch, header, leader_epoch, rolling);
         let entry = Entry { partition: log.id(), kind: EntryKind::Batch, leader_epoch, base_offset, payload: batch };
         let commit = engine.journal.append(entry, log.clone(), grown.end)?;
         engine.cached_bytes.set(engine.cached_bytes.get() + grown.bytes);

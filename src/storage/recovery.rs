@@ -19,7 +19,7 @@ use super::checkpoint::{Checkpoint, CheckpointError, CheckpointedLog, FILE_NAME}
 use super::journal::block::{Entry, EntryKind, FileHeader};
 use super::journal::scan::{Damage, FileBytes, ScanError, scan};
 use super::journal::writer::JournalStart;
-use super::log::{Log, LogPosition, LogSeed};
+use super::log::{Log, LogPosition, LogSeed, Rolling};
 use super::segment::{base_offset_of, file_name};
 use crate::disk::{ALIGNMENT, Disk, DiskError, DiskFile, OpenMode, align_up};
 use crate::record::BatchHeader;
@@ -259,6 +259,7 @@ impl<D: Disk> Recovery<D> {
             return Ok(seed);
         }
         self.remove_segments_from(&seed).await?;
+        let rolling = Rolling { bytes: self.segment_bytes, after_ms: None };
         let mut log: Option<Log<D>> = None;
         for entry in batches {
             let expected = log.as_ref().map_or(seed.end.offset, |log| log.end().offset);
@@ -278,7 +279,7 @@ impl<D: Disk> Recovery<D> {
                 seed.end = LogPosition::start_at(end);
             } else {
                 let log = log.get_or_insert_with(|| Log::open(&self.data_dir, &seed));
-                log.append(&entry.payload, &header, entry.leader_epoch, self.segment_bytes);
+                log.append(&entry.payload, &header, entry.leader_epoch, rolling);
             }
             if entry.base_offset >= snapshot_offset {
                 state.apply(id, &header, entry.base_offset);

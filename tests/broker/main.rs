@@ -17,6 +17,7 @@
 //! | `topics` | topics are created, widened, described, deleted, and refused |
 //! | `configs` | the configuration of topics and of the broker: described, altered, refused, and acted on |
 //! | `offsets` | watermarks, offsets by time, seeks, and offsets out of range |
+//! | `retention` | what a topic does not keep goes, and stays away |
 //! | `moving` | connections follow their requests from shard to shard unnoticed |
 //! | `hostile` | bytes that are no Kafka request harm nothing but their own connection |
 //! | `startup` | the command line says what is wrong in a line, and a signal ends it cleanly |
@@ -40,6 +41,7 @@ mod lacking;
 mod moving;
 mod offsets;
 mod real_input;
+mod retention;
 mod startup;
 mod topics;
 mod wire;

@@ -145,7 +145,6 @@ fn an_offset_out_of_range_follows_the_clients_policy() {
 }
 
 #[test]
-#[ignore = "needs DeleteRecords, which is not there yet"]
 fn deleted_records_move_the_first_offset() {
     let broker = Broker::start();
     let topic = filled(&broker, 100);

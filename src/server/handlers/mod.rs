@@ -5,6 +5,7 @@ mod api_versions;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
@@ -59,6 +60,7 @@ pub const SERVED: &[ApiKey] = &[
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
+    ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
     ApiKey::OffsetForLeaderEpoch,
     ApiKey::DescribeConfigs,
@@ -116,6 +118,7 @@ pub async fn handle(broker: Rc<Broker>, frame: Bytes, client: Rc<Client>) -> Out
         }
         ApiKey::CreateTopics => with(&header, body, |request| create_topics::handle(broker, request)).await,
         ApiKey::DeleteTopics => with(&header, body, |request| delete_topics::handle(broker, version, request)).await,
+        ApiKey::DeleteRecords => with(&header, body, |request| delete_records::handle(broker, request)).await,
         ApiKey::InitProducerId => with(&header, body, |request| init_producer_id::handle(broker, request)).await,
         ApiKey::OffsetForLeaderEpoch => {
             with(&header, body, |request| offset_for_leader_epoch::handle(broker, request)).await
@@ -127,7 +130,6 @@ pub async fn handle(broker: Rc<Broker>, frame: Bytes, client: Rc<Client>) -> Out
         }
         ApiKey::CreatePartitions => with(&header, body, |request| create_partitions::handle(broker, request)).await,
         ApiKey::DescribeCluster => with(&header, body, |request| describe_cluster::handle(broker, request)).await,
-        other => Outcome::Close(format!("{other} is not served")),
     }
 }
 

@@ -24,7 +24,7 @@ use std::rc::Rc;
 use crate::disk::{ALIGNMENT, Disk, DiskBuffer, DiskFile, DiskResult, OpenMode, align_down, align_up};
 use crate::record::BatchHeader;
 use crate::storage::notify::Notify;
-use crate::vocabulary::{LeaderEpoch, Offset};
+use crate::vocabulary::{LeaderEpoch, Offset, TimestampMs};
 use chunk::{CHUNK_BYTES, Chunk};
 use index::Index;
 pub use read::{ReadError, Records};
@@ -63,6 +63,8 @@ struct State<D: Disk> {
     /// None: not loaded.
     index: Option<Index>,
     file: Option<Rc<D::File>>,
+    /// Of the first batch with a timestamp that was appended in this run.
+    first_timestamp: Option<TimestampMs>,
     /// No more appends.
     sealed: bool,
     /// The file's length is known to equal `len`, its index is written.
@@ -99,8 +101,17 @@ impl<D: Disk> Segment<D> {
         sealed: bool,
         finished: bool,
     ) -> Segment<D> {
-        let state =
-            State { len, written: len, synced: len, chunks: VecDeque::new(), index, file: None, sealed, finished };
+        let state = State {
+            len,
+            written: len,
+            synced: len,
+            chunks: VecDeque::new(),
+            index,
+            file: None,
+            first_timestamp: None,
+            sealed,
+            finished,
+        };
         Segment {
             base_offset,
             directory: directory.to_path_buf(),
@@ -172,9 +183,21 @@ impl<D: Disk> Segment<D> {
             }
         }
         state.len = position;
+        if state.first_timestamp.is_none() && header.max_timestamp >= 0 {
+            state.first_timestamp = Some(header.max_timestamp);
+        }
         let index = state.index.as_mut().expect("a segment that is appended to has its index");
         index.add(base_offset, batch.len() as u32, header.max_timestamp);
         (grown, filled)
+    }
+
+    /// How much later `timestamp` is than that of the first batch that was appended in this run, milliseconds; 0 when one
+    /// of them has none, or the batch is the first.
+    pub fn age_at(&self, timestamp: TimestampMs) -> i64 {
+        match self.state.borrow().first_timestamp {
+            Some(first) if timestamp >= 0 => timestamp.saturating_sub(first),
+            _ => 0,
+        }
     }
 
     /// Ends the segment: nothing is appended any more.
