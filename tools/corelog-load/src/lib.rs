@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`clock`], [`random`] | the only doors to the clocks; random bits from a seed |
 //! | [`process`], [`machine`] | what `/proc` tells of a process and of the machine |
-//! | [`payload`], [`keys`], [`sizes`], [`stamp`] | what records hold |
+//! | [`orders`], [`payload`], [`keys`], [`sizes`], [`stamp`] | what records hold |
 //! | [`batches`] | the batches that a producer sends |
 //! | [`schedule`] | when each batch is meant to be sent |
 //! | [`client`] | the thin client: the broker's codec over ordinary sockets |
@@ -31,6 +31,7 @@ pub mod machine;
 pub mod measure;
 pub mod observe;
 pub mod options;
+pub mod orders;
 pub mod payload;
 pub mod process;
 pub mod random;

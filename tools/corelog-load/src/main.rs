@@ -33,6 +33,7 @@ fn run(line: &CommandLine, command: &[String]) -> anyhow::Result<Ended> {
         Command::Consume(options) => workload::consume::consume(options, command, &interrupt)?,
         Command::EndToEnd(options) => workload::end_to_end::end_to_end(options, command, &interrupt)?,
         Command::Mixed(options) => workload::mixed::mixed(options, command, &interrupt)?,
+        Command::RpcVsStream(options) => workload::rpc_vs_stream::rpc_vs_stream(options, command, &interrupt)?,
         Command::Report(options) => return html::report(options).map(|()| Ended::Complete),
     };
     Ok(report.ended)

@@ -1,10 +1,11 @@
-//! What records hold: text from a seed, bytes of a real file, or bytes that compress to a given ratio.
+//! What records hold: text or orders from a seed, bytes of a real file, or bytes that compress to a given ratio.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, ensure};
 
+use crate::orders::Orders;
 use crate::random::Random;
 
 /// Most bytes of a file that are read.
@@ -19,6 +20,8 @@ pub enum PayloadKind {
     File(PathBuf),
     /// As many random bytes that a value compresses to about this ratio; 1 for not at all.
     Ratio(f64),
+    /// Orders of a shop, from a seed.
+    Orders(u64),
 }
 
 impl FromStr for PayloadKind {
@@ -30,12 +33,16 @@ impl FromStr for PayloadKind {
             Some(("seed", seed)) => {
                 seed.parse().map(PayloadKind::Seed).map_err(|_| format!("'{seed}' is no seed: a number is"))
             }
+            None if text == "orders" => Ok(PayloadKind::Orders(1)),
+            Some(("orders", seed)) => {
+                seed.parse().map(PayloadKind::Orders).map_err(|_| format!("'{seed}' is no seed: a number is"))
+            }
             Some(("file", path)) if !path.is_empty() => Ok(PayloadKind::File(path.into())),
             Some(("ratio", ratio)) => match ratio.parse::<f64>() {
                 Ok(ratio) if (1.0..=1000.0).contains(&ratio) => Ok(PayloadKind::Ratio(ratio)),
                 _ => Err(format!("'{ratio}' is no ratio from 1 to 1000")),
             },
-            _ => Err("it is seed, seed:N, file:PATH or ratio:X".to_owned()),
+            _ => Err("it is seed, seed:N, orders, orders:N, file:PATH or ratio:X".to_owned()),
         }
     }
 }
@@ -52,6 +59,7 @@ enum Source {
     Text,
     File { bytes: std::sync::Arc<[u8]>, at: usize },
     Ratio(f64),
+    Orders(Orders),
 }
 
 impl Payload {
@@ -64,6 +72,7 @@ impl Payload {
         Ok(match kind {
             PayloadKind::Seed(seed) => Payload { random: random(*seed), source: Source::Text },
             PayloadKind::Ratio(ratio) => Payload { random: random(1), source: Source::Ratio(*ratio) },
+            PayloadKind::Orders(seed) => Payload { random: random(*seed), source: Source::Orders(Orders::new(stream)) },
             PayloadKind::File(path) => {
                 let context = || format!("payload file {}", path.display());
                 let len = std::fs::metadata(path).with_context(context)?.len();
@@ -82,6 +91,7 @@ impl Payload {
         let end = out.len() + len;
         match &mut self.source {
             Source::Text => append_text(&mut self.random, out, end),
+            Source::Orders(orders) => orders.append(&mut self.random, out, len),
             Source::File { bytes, at } => {
                 while out.len() < end {
                     let piece = &bytes[*at..bytes.len().min(*at + end - out.len())];
@@ -180,8 +190,10 @@ mod tests {
         assert_eq!("seed".parse(), Ok(PayloadKind::Seed(1)));
         assert_eq!("seed:9".parse(), Ok(PayloadKind::Seed(9)));
         assert_eq!("file:/a:b".parse(), Ok(PayloadKind::File("/a:b".into())));
+        assert_eq!("orders".parse(), Ok(PayloadKind::Orders(1)));
+        assert_eq!("orders:9".parse(), Ok(PayloadKind::Orders(9)));
         assert_eq!("ratio:2.5".parse(), Ok(PayloadKind::Ratio(2.5)));
-        for bad in ["", "text", "seed:x", "file:", "ratio:0.5", "ratio:NaN"] {
+        for bad in ["", "text", "seed:x", "orders:", "file:", "ratio:0.5", "ratio:NaN"] {
             assert!(bad.parse::<PayloadKind>().is_err(), "{bad}");
         }
     }

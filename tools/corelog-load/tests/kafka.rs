@@ -105,6 +105,14 @@ fn every_workload_counts_right_against_apache_kafka() {
     assert_eq!(run.track("deliver")["latency"]["count"], 200);
     let run = kafka.run("mixed", "fanned", "--records 2000 --partitions 2 --fan-out 3");
     assert_eq!(run.track("deliver")["records"], 6000);
+    let run = kafka.run("rpc-vs-stream", "orders", "--pipelined --records 200");
+    for track in ["rpc", "pipelined", "stream"] {
+        assert_eq!(run.track(track)["records"], 200, "{track}");
+    }
+    assert_eq!(kafka.records("orders"), 600);
+    kafka.run("produce", "librdkafka", "--client librdkafka --idempotent --compression lz4 --records 2000");
+    let run = kafka.run("consume", "librdkafka", "--client librdkafka");
+    assert_eq!(run.track("consume")["records"], 2000);
     let run = kafka.run("produce", "found", "--find-rate p50=1s --duration 200ms --warm-up 0 --record-bytes 100");
     assert!(run.report["rate_search"]["highest"].as_f64().is_some());
 }

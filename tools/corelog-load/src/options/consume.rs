@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{BrokerOptions, FetchOptions, OutputOptions, Profile, duration};
+use super::{BrokerOptions, Client, FetchOptions, OutputOptions, Profile, duration};
 
 /// `consume`.
 #[derive(Clone, Debug, Args)]
@@ -15,6 +15,9 @@ pub struct ConsumeOptions {
     /// Where.
     #[command(flatten)]
     pub broker: BrokerOptions,
+    /// The client.
+    #[arg(long, value_enum, default_value_t)]
+    pub client: Client,
     /// How.
     #[command(flatten)]
     pub fetch: FetchOptions,

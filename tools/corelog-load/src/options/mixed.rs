@@ -2,7 +2,9 @@
 
 use clap::Args;
 
-use super::{BrokerOptions, FetchOptions, LengthOptions, OutputOptions, ProducerOptions, RateOptions, TopicOptions};
+use super::{
+    BrokerOptions, Client, FetchOptions, LengthOptions, OutputOptions, ProducerOptions, RateOptions, TopicOptions,
+};
 
 /// `mixed`.
 #[derive(Clone, Debug, Args)]
@@ -10,6 +12,9 @@ pub struct MixedOptions {
     /// Where.
     #[command(flatten)]
     pub broker: BrokerOptions,
+    /// The client.
+    #[arg(long, value_enum, default_value_t)]
+    pub client: Client,
     /// The topic.
     #[command(flatten)]
     pub topic: TopicOptions,

@@ -1,11 +1,13 @@
 //! The command line: what several workloads share is here, and a module for each has its own.
 
+mod client;
 mod consume;
 mod end_to_end;
 mod mixed;
 mod produce;
 mod profile;
 mod report;
+mod rpc_vs_stream;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,15 +19,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use corelog::record::Compression;
 
 use crate::keys::KeyKind;
+use crate::orders::ORDER_BYTES_MIN;
 use crate::payload::PayloadKind;
 use crate::sizes::SizeKind;
 
+pub use client::Client;
 pub use consume::ConsumeOptions;
 pub use end_to_end::EndToEndOptions;
 pub use mixed::MixedOptions;
 pub use produce::ProduceOptions;
 pub use profile::{Profile, expand};
 pub use report::ReportOptions;
+pub use rpc_vs_stream::RpcVsStreamOptions;
 
 /// Measures brokers that speak the Apache Kafka protocol.
 ///
@@ -51,6 +56,8 @@ pub enum Command {
     Mixed(MixedOptions),
     /// One page of HTML about runs, beside each other, from what they wrote with --json.
     Report(ReportOptions),
+    /// The same orders by synchronous calls, one answer at a time, and as a stream of events.
+    RpcVsStream(RpcVsStreamOptions),
 }
 
 /// Where the broker is.
@@ -119,7 +126,7 @@ pub struct ProducerOptions {
     /// Bytes of a record's value: N, uniform:MIN:MAX or lognormal:MEDIAN:P99 (cut off at four times P99).
     #[arg(long, value_name = "BYTES", default_value = "1024")]
     pub record_bytes: SizeKind,
-    /// Records of a batch, at most; each request has one batch [default: 100; 1 for end-to-end]
+    /// Records of a batch, at most; each request has one batch [default: 100; 1 for end-to-end, 1000 for rpc-vs-stream]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub records_per_batch: Option<u32>,
     /// Bytes of a batch's keys and values, at most (batch.size), but a batch has one record at least.
@@ -128,7 +135,8 @@ pub struct ProducerOptions {
     /// Has records come one by one, evenly spaced, and a batch leave when it is full, or so long after its first record
     /// (linger.ms). Latency counts from the batch's first record. Needs a rate, and no keys.
     ///
-    /// Without it all records of a batch come at one time.
+    /// Without it all records of a batch come at one time. librdkafka's records always come one by one, with 5ms when not
+    /// told.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub linger: Option<Duration>,
     /// Requests that a connection has on their way, at most.
@@ -149,7 +157,7 @@ pub struct ProducerOptions {
     /// Keys: none, uniform:N or zipf:N. A record goes to the partition of its key, as Kafka's clients choose it.
     #[arg(long, value_name = "KEYS", default_value = "none")]
     pub keys: KeyKind,
-    /// Values: seed or seed:N for text, file:PATH for a file's bytes, ratio:X for bytes that compress to 1/X.
+    /// Values: seed or seed:N for text, orders or orders:N for orders of a shop in JSON, file:PATH for a file's bytes, ratio:X for bytes that compress to 1/X.
     #[arg(long, value_name = "VALUES", default_value = "seed")]
     pub payload: PayloadKind,
 }
@@ -305,6 +313,13 @@ impl ProducerOptions {
             self.records_per_batch(),
             self.record_bytes.max()
         );
+        if let PayloadKind::Orders(_) = self.payload {
+            ensure!(
+                self.record_bytes.min() >= ORDER_BYTES_MIN,
+                "records of {} bytes: an order takes {ORDER_BYTES_MIN}",
+                self.record_bytes.min()
+            );
+        }
         Ok(())
     }
 }
@@ -431,7 +446,12 @@ mod tests {
         };
         assert!(parse("--records 5 --duration 5s").is_err());
         assert!(parse("--records 5").expect("options").length.duration().is_none());
-        for bad in ["--idempotent --acks 1", "--idempotent --in-flight 6", "--record-bytes 20000000"] {
+        for bad in [
+            "--idempotent --acks 1",
+            "--idempotent --in-flight 6",
+            "--record-bytes 20000000",
+            "--payload orders --record-bytes 96",
+        ] {
             assert!(parse(bad).expect("options").producer.check().is_err(), "{bad}");
         }
         assert!(

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{BrokerOptions, LengthOptions, OutputOptions, ProducerOptions, Profile, RateOptions, TopicOptions};
+use super::{BrokerOptions, Client, LengthOptions, OutputOptions, ProducerOptions, Profile, RateOptions, TopicOptions};
 
 /// `produce`.
 #[derive(Clone, Debug, Args)]
@@ -13,6 +13,9 @@ pub struct ProduceOptions {
     /// Where.
     #[command(flatten)]
     pub broker: BrokerOptions,
+    /// The client.
+    #[arg(long, value_enum, default_value_t)]
+    pub client: Client,
     /// The topic.
     #[command(flatten)]
     pub topic: TopicOptions,

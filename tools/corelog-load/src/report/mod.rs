@@ -5,15 +5,19 @@
 //! | this one | the figures, and the JSON file that holds them all |
 //! | `check` | what a check of every record found, and what became of each delivery guarantee |
 //! | `rate_search` | how the highest rate was found |
+//! | `bars` | rates as bars on the terminal, with a logarithmic scale |
+//! | `track_usage` | what broker and client used for each track, when these ran one after the other |
 //! | `table` | the summary on the terminal |
 //! | [`html`] | the page of HTML, with charts, about one run or several beside each other |
 //! | `hgrm` | the histogram's own format, which HdrHistogram's plotter reads |
 
+mod bars;
 mod check;
 mod hgrm;
 pub mod html;
 mod rate_search;
 mod table;
+mod track_usage;
 
 use std::path::Path;
 
@@ -25,10 +29,12 @@ use crate::load::Failure;
 use crate::machine::Machine;
 use crate::measure::{Split, Track};
 
+pub use bars::{Bar, bars};
 pub use check::{Check, Guarantee};
 pub use hgrm::hgrm;
 pub use rate_search::{RateSearch, RateStep};
 pub use table::{grouped, table};
+pub use track_usage::TrackUsage;
 
 /// The percentiles that are told, in parts of 1.
 const QUANTILES: [f64; 5] = [0.5, 0.9, 0.99, 0.999, 0.9999];
@@ -77,6 +83,9 @@ pub struct Report {
     /// What each delivery guarantee came to, when the workload tries them.
     #[serde(default)]
     pub guarantees: Vec<Guarantee>,
+    /// What was used for each track, when they ran one after the other; empty when they ran together.
+    #[serde(default)]
+    pub track_usages: Vec<TrackUsage>,
 }
 
 /// How a run ended.
@@ -124,7 +133,7 @@ pub struct TrackReport {
     pub records_with_warm_up: u64,
     /// Bytes of their values, where these are looked at.
     pub value_bytes: Option<u64>,
-    /// Bytes of their batches, as they are on the wire.
+    /// Bytes of their batches, as they are on the wire; 0 when the client does not tell.
     pub wire_bytes: u64,
     /// The measured time.
     pub seconds: f64,
@@ -362,6 +371,7 @@ pub(crate) mod tests {
                 duplicated: 1,
                 holds: true,
             }],
+            track_usages: vec![TrackUsage { track: "produce".to_owned(), broker: Some(usage), client: None }],
         }
     }
 

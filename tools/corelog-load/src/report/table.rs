@@ -1,6 +1,6 @@
 //! The summary on the terminal.
 
-use super::{Ended, Report, TrackReport, Usage};
+use super::{Ended, Report, TrackReport, TrackUsage, Usage};
 
 /// The summary of a run.
 pub fn table(report: &Report) -> String {
@@ -29,7 +29,15 @@ pub fn table(report: &Report) -> String {
             out.push_str(&format!("{} latency: {}\n", track.name, latency.of));
         }
     }
-    let records = report.tracks.iter().map(|track| track.records).max().unwrap_or(0);
+    for TrackUsage { track, broker, client } in &report.track_usages {
+        let records = report.tracks.iter().find(|one| one.name == *track).map_or(0, |one| one.records);
+        for (who, usage) in [("broker", broker), ("corelog-load", client)] {
+            out.extend(usage.map(|usage| usage_line(&format!("{track}: {who}"), &usage, records)));
+        }
+    }
+    let records = report.tracks.iter().map(|track| track.records);
+    // Tracks that ran together had to do with the same records.
+    let records = if report.track_usages.len() > 1 { records.sum() } else { records.max().unwrap_or(0) };
     if let Some(usage) = &report.broker_usage {
         let name = report.broker.process.as_deref().unwrap_or("broker");
         out.push_str(&usage_line(&format!("broker ({name}, pid {})", usage.pid), usage, records));
@@ -115,7 +123,8 @@ fn figures(track: &TrackReport) -> Vec<String> {
         format!("{:.3}", track.seconds),
         grouped(track.records_per_second.round() as u64),
         track.value_megabytes_per_second.map_or_else(String::new, |rate| format!("{rate:.2}")),
-        format!("{:.2}", track.wire_megabytes_per_second),
+        // librdkafka does not tell.
+        if track.wire_bytes > 0 { format!("{:.2}", track.wire_megabytes_per_second) } else { String::new() },
     ];
     cells.extend(latency);
     cells
@@ -152,6 +161,17 @@ mod tests {
         assert_eq!(field("latencies"), "1,000");
         assert_eq!(field("broker (corelog, pid 7):"), "CPU 1.50 s (0.750 µs a record), memory 50 MiB, at most 60 MiB");
         assert!(text.contains("FAILED: these are the figures so far\n  2 × late\n"), "{text}");
+    }
+
+    #[test]
+    fn tracks_that_ran_one_after_the_other_have_their_own_usage() {
+        let mut report = sample();
+        report.tracks.push(TrackReport { name: "later".to_owned(), records: 1_000_000, ..report.tracks[0].clone() });
+        report.track_usages.push(TrackUsage { track: "later".to_owned(), broker: report.broker_usage, client: None });
+        let text = table(&report);
+        assert!(text.contains("\nproduce: broker: CPU 1.50 s (0.750 µs a record), memory"), "{text}");
+        assert!(text.contains("\nlater: broker: CPU 1.50 s (1.500 µs a record), memory"), "{text}");
+        assert!(text.contains("\ncorelog-load: CPU 1.50 s (0.500 µs a record), memory"), "{text}");
     }
 
     #[test]

@@ -8,12 +8,12 @@ use corelog::protocol::ApiKey;
 use corelog::protocol::messages::list_offsets::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 
 use super::consumer::{Consumer, Counting, End, Position};
-use super::{Plan, Worker, deliver, measure};
+use super::{Plan, Worker, deliver, librdkafka, measure};
 use crate::client::cluster::{Cluster, Topic};
 use crate::client::target::Target;
 use crate::load::{Interrupt, Load};
 use crate::measure::{Recorder, Track};
-use crate::options::{ConsumeOptions, FetchOptions};
+use crate::options::{Client, ConsumeOptions, FetchOptions};
 use crate::report::Report;
 
 /// Runs the workload.
@@ -33,14 +33,13 @@ pub fn consume(options: &ConsumeOptions, command: &[String], interrupt: &Interru
         "topic '{}' holds no records to catch up with; --tail waits for new ones",
         names.join("', '")
     );
+    // Offsets that a compacted topic has no records for are counted too: the end may come sooner.
+    let expected = options.records.or((!options.tail && !options.again).then_some(there));
+    if options.client == Client::Librdkafka {
+        return librdkafka::consume(options, expected, command, interrupt, &cluster, &target, &positions);
+    }
     let consumers = consumers(&options.fetch, &positions, &target, &cluster)?;
-    let load = Load::new(options.warm_up, options.duration, interrupt);
-    let load = match options.records {
-        Some(records) => load.expecting(records),
-        // Offsets that a compacted topic has no records for are counted too: the end may come sooner.
-        None if !options.tail && !options.again => load.expecting(there),
-        None => load,
-    };
+    let load = load(options, expected, interrupt);
     let counting = if options.tail { Counting::Batches } else { Counting::Fetches };
     let track = Track {
         name: "consume",
@@ -53,12 +52,7 @@ pub fn consume(options: &ConsumeOptions, command: &[String], interrupt: &Interru
         let (load, delivered, recorder) = (&load, &delivered, recorder.clone());
         Box::new(move || {
             let is_enough = || options.records.is_some_and(|records| delivered.load(Ordering::Relaxed) >= records);
-            let count = |records| {
-                let delivered = delivered.fetch_add(records, Ordering::Relaxed) + records;
-                if let Some(expected) = load.expected() {
-                    load.set_lag(expected.saturating_sub(delivered));
-                }
-            };
+            let count = |records| count_delivered(load, delivered, records);
             let outcome =
                 consumer.run(counting, load.start(), &recorder, |now| load.is_over(now) || is_enough(), count);
             if let Err(error) = outcome {
@@ -75,6 +69,23 @@ pub fn consume(options: &ConsumeOptions, command: &[String], interrupt: &Interru
         output: &options.output,
     };
     deliver(measure(&plan, &load, std::slice::from_ref(&track), workers.collect(), |_| {}), &options.output)
+}
+
+/// The load, and how many records it is expected to read.
+pub(super) fn load(options: &ConsumeOptions, expected: Option<u64>, interrupt: &Interrupt) -> Load {
+    let load = Load::new(options.warm_up, options.duration, interrupt);
+    match expected {
+        Some(records) => load.expecting(records),
+        None => load,
+    }
+}
+
+/// Counts what a consumer was delivered, and tells the load what is left.
+pub(super) fn count_delivered(load: &Load, delivered: &AtomicU64, records: u64) {
+    let delivered = delivered.fetch_add(records, Ordering::Relaxed) + records;
+    if let Some(expected) = load.expected() {
+        load.set_lag(expected.saturating_sub(delivered));
+    }
 }
 
 /// Where each partition is read.
@@ -122,9 +133,16 @@ pub(super) fn consumers(
     target: &Arc<Target>,
     cluster: &Cluster,
 ) -> anyhow::Result<Vec<Consumer>> {
+    let version = cluster.version(ApiKey::Fetch)?;
+    shares(options, positions)?.iter().map(|own| Consumer::open(target, version, options, own)).collect()
+}
+
+/// The positions of each consumer.
+///
+/// # Errors
+/// When there are more of them than partitions.
+pub(super) fn shares(options: &FetchOptions, positions: &[Position]) -> anyhow::Result<Vec<Vec<Position>>> {
     let (count, partitions) = (options.consumers as usize, positions.len());
     ensure!(count <= partitions, "--consumers {count}: there are only {partitions} partitions to share out");
-    let version = cluster.version(ApiKey::Fetch)?;
-    let own = |index| positions.iter().skip(index).step_by(count).copied().collect::<Vec<_>>();
-    (0..count).map(|index| Consumer::open(target, version, options, &own(index))).collect()
+    Ok((0..count).map(|index| positions.iter().skip(index).step_by(count).copied().collect()).collect())
 }

@@ -79,7 +79,8 @@ pub enum End {
 }
 
 impl Position {
-    fn is_wanted(&self) -> bool {
+    /// Whether there is anything left to read.
+    pub fn is_wanted(&self) -> bool {
         match self.end {
             End::Never => true,
             End::At(end) => self.offset < end,
@@ -96,7 +97,7 @@ impl Position {
     }
 
     /// Moves behind what was read.
-    fn advance(&mut self, offset: i64) {
+    pub fn advance(&mut self, offset: i64) {
         self.offset = match self.end {
             End::Again { from, to } if offset >= to => from,
             _ => offset,

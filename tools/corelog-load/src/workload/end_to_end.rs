@@ -21,6 +21,7 @@ pub fn end_to_end(options: &EndToEndOptions, command: &[String], interrupt: &Int
     let followed = Followed {
         workload: "end-to-end",
         broker: &options.broker,
+        client: options.client,
         topic: &options.topic,
         producer: &producer,
         fetch: &options.fetch,

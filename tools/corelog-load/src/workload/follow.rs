@@ -11,12 +11,15 @@ use corelog::protocol::messages::list_offsets::LATEST_TIMESTAMP;
 use super::consume::{consumers, offsets, tail_positions};
 use super::consumer::{Consumer, Counting};
 use super::produce::{Progress, load, note_behind, producers, shape, track, workers};
-use super::{Measured, Plan, Worker, measure, target_or_create};
+use super::producer::Producer;
+use super::{Measured, Plan, Worker, librdkafka, measure, target_or_create};
 use crate::client::cluster::Cluster;
 use crate::clock;
 use crate::load::{Interrupt, Load};
 use crate::measure::{Recorder, Track};
-use crate::options::{Acks, BrokerOptions, FetchOptions, LengthOptions, OutputOptions, ProducerOptions, TopicOptions};
+use crate::options::{
+    Acks, BrokerOptions, Client, FetchOptions, LengthOptions, OutputOptions, ProducerOptions, TopicOptions,
+};
 use crate::stamp::STAMP_BYTES;
 
 /// How long deliveries are waited for after the last acknowledgement.
@@ -28,6 +31,8 @@ pub struct Followed<'a> {
     pub workload: &'a str,
     /// Where.
     pub broker: &'a BrokerOptions,
+    /// The client.
+    pub client: Client,
     /// The topic.
     pub topic: &'a TopicOptions,
     /// What is produced, and how.
@@ -60,6 +65,17 @@ impl Followed<'_> {
     }
 }
 
+impl Followed<'_> {
+    /// The consumers of all groups.
+    fn groups<C>(&self, mut group: impl FnMut() -> anyhow::Result<Vec<C>>) -> anyhow::Result<Vec<C>> {
+        let mut all = Vec::new();
+        for _ in 0..self.fan_out {
+            all.extend(group()?);
+        }
+        Ok(all)
+    }
+}
+
 /// Runs the workload once. With a rate each delivered record has a latency.
 ///
 /// # Errors
@@ -73,23 +89,37 @@ pub fn once(
     let mut cluster = Cluster::connect(&followed.broker.bootstrap)?;
     let target = target_or_create(&mut cluster, followed.broker, followed.topic)?;
     let run_id = run_id();
-    // At full speed batches are encoded beforehand, and say nothing of when they are sent.
-    let shape = shape(followed.producer, rate, rate.map(|_| run_id))?;
-    let producers = producers(followed.producer, &shape, rate, followed.length.records, &target, &mut cluster)?;
+    // At full speed records are made beforehand, and say nothing of when they are sent.
+    let stamped_by = rate.map(|_| run_id);
     let positions = tail_positions(&offsets(&mut cluster, &target, LATEST_TIMESTAMP)?);
-    let mut groups = Vec::new();
-    for _ in 0..followed.fan_out {
-        groups.extend(consumers(followed.fetch, &positions, &target, &cluster)?);
-    }
+    let (records, bootstrap) = (followed.length.records, &followed.broker.bootstrap);
+    let clients = match followed.client {
+        Client::Own => {
+            let shape = shape(followed.producer, rate, stamped_by)?;
+            let producers = producers(followed.producer, &shape, rate, records, &target, &mut cluster)?;
+            Clients::Own(producers, followed.groups(|| consumers(followed.fetch, &positions, &target, &cluster))?)
+        }
+        Client::Librdkafka => Clients::Librdkafka(
+            librdkafka::producers(bootstrap, followed.producer, &target, rate, records, stamped_by)?,
+            followed.groups(|| librdkafka::consumers(bootstrap, followed.fetch, &positions, &target))?,
+        ),
+    };
 
     let load = load(followed.length, interrupt);
-    let progress = Progress::new(producers.len());
-    let published = track(followed.producer, rate, &load);
+    let progress = Progress::new(followed.producer.producers as usize);
+    let published = match followed.client {
+        Client::Own => track(followed.producer, rate, &load),
+        Client::Librdkafka => librdkafka::track(followed.producer, rate, &load),
+    };
+    let consumer_count = followed.fan_out * followed.fetch.consumers;
     let delivered = Track {
         name: "deliver",
-        latency_of: rate.map(|_| "of each record, from when it was meant to be sent to the fetch that brought it"),
-        has_values: rate.is_some(),
-        recorders: groups.iter().map(|_| Recorder::new(load.measured_from())).collect(),
+        latency_of: rate.map(|_| match followed.client {
+            Client::Own => "of each record, from when it was meant to be sent to the fetch that brought it",
+            Client::Librdkafka => "of each record, from when it was meant to be sent to when librdkafka delivered it",
+        }),
+        has_values: rate.is_some() || followed.client == Client::Librdkafka,
+        recorders: (0..consumer_count).map(|_| Recorder::new(load.measured_from())).collect(),
     };
     let following = Following {
         load: &load,
@@ -98,14 +128,36 @@ pub fn once(
         delivered: AtomicU64::new(0),
         all_sent: Mutex::default(),
     };
-    let counting = match rate {
-        Some(_) => Counting::Stamped { run: run_id, start: load.start() },
-        None => Counting::Batches,
-    };
-    let mut all: Vec<Worker<'_>> = workers(producers, &published, &load, &progress);
-    for (consumer, recorder) in groups.into_iter().zip(&delivered.recorders) {
-        let (following, recorder) = (&following, recorder.clone());
-        all.push(Box::new(move || following.follow(consumer, counting, &recorder)));
+    let mut all: Vec<Worker<'_>>;
+    match clients {
+        Clients::Own(producers, consumers) => {
+            let counting = match rate {
+                Some(_) => Counting::Stamped { run: run_id, start: load.start() },
+                None => Counting::Batches,
+            };
+            all = workers(producers, &published, &load, &progress);
+            for (consumer, recorder) in consumers.into_iter().zip(&delivered.recorders) {
+                let (load, following, recorder) = (&load, &following, recorder.clone());
+                let run = move |is_over: IsOver<'_>, count: Count<'_>| {
+                    consumer.run(counting, load.start(), &recorder, is_over, count)
+                };
+                all.push(Box::new(move || following.follow(run)));
+            }
+        }
+        Clients::Librdkafka(producers, consumers) => {
+            let counting = match rate {
+                Some(_) => librdkafka::Counting::Stamped(run_id),
+                None => librdkafka::Counting::All,
+            };
+            all = librdkafka::workers(producers, &published, &load, &progress);
+            for (consumer, recorder) in consumers.into_iter().zip(&delivered.recorders) {
+                let (load, following, recorder) = (&load, &following, recorder.clone());
+                let run = move |is_over: IsOver<'_>, count: Count<'_>| {
+                    consumer.run(counting, load, &recorder, is_over, count)
+                };
+                all.push(Box::new(move || following.follow(run)));
+            }
+        }
     }
     let plan = Plan {
         workload: followed.workload,
@@ -121,6 +173,17 @@ pub fn once(
     }))
 }
 
+/// The clients of a load, connected.
+enum Clients {
+    Own(Vec<Producer>, Vec<Consumer>),
+    Librdkafka(Vec<librdkafka::Producer>, Vec<librdkafka::Consumer>),
+}
+
+/// Asked by a consumer whether nothing more is to come.
+type IsOver<'a> = &'a dyn Fn(Instant) -> bool;
+/// Told by a consumer how many records came.
+type Count<'a> = &'a dyn Fn(u64);
+
 /// What consumers of one load share.
 struct Following<'a> {
     load: &'a Load,
@@ -132,12 +195,12 @@ struct Following<'a> {
 }
 
 impl Following<'_> {
-    fn follow(&self, consumer: Consumer, counting: Counting, recorder: &Recorder) {
+    fn follow(&self, consume: impl FnOnce(IsOver<'_>, Count<'_>) -> anyhow::Result<()>) {
         let count = |records| {
             let delivered = self.delivered.fetch_add(records, Ordering::Relaxed) + records;
             self.load.set_lag((self.progress.acknowledged() * self.fan_out).saturating_sub(delivered));
         };
-        if let Err(error) = consumer.run(counting, self.load.start(), recorder, |now| self.is_over(now), count) {
+        if let Err(error) = consume(&|now| self.is_over(now), &count) {
             self.load.fail(format!("{error:#}"));
         }
     }

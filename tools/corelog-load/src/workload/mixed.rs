@@ -14,6 +14,7 @@ pub fn mixed(options: &MixedOptions, command: &[String], interrupt: &Interrupt) 
     let followed = Followed {
         workload: "mixed",
         broker: &options.broker,
+        client: options.client,
         topic: &options.topic,
         producer: &options.producer,
         fetch: &options.fetch,

@@ -3,18 +3,22 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`produce`], [`consume`], [`end_to_end`], [`mixed`] | one each |
+//! | [`rpc_vs_stream`] | synchronous calls against a stream, one after the other |
 //! | `rate_search` | a workload at a given rate, or at the highest that keeps a bound |
 //! | `follow` | producers with consumers that follow them |
 //! | `producer`, `consumer` | one producer's thread, and one consumer's |
+//! | `librdkafka` | the same with librdkafka as the client |
 
 pub mod consume;
 mod consumer;
 pub mod end_to_end;
 mod follow;
+mod librdkafka;
 pub mod mixed;
 pub mod produce;
 mod producer;
 mod rate_search;
+pub mod rpc_vs_stream;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -124,6 +128,7 @@ pub fn measure(
         rate_search: None,
         check: None,
         guarantees: Vec::new(),
+        track_usages: Vec::new(),
     };
     let with_latency = tracks.iter().zip(observed.tracks).rfind(|(track, _)| track.latency_of.is_some());
     let is_broken = load.is_cut_short() && !load.is_interrupted();

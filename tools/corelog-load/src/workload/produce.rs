@@ -8,14 +8,14 @@ use anyhow::ensure;
 use corelog::protocol::ApiKey;
 
 use super::producer::{Manner, Outcome, Producer};
-use super::{Measured, Plan, Worker, measure, rate_search, target_or_create};
+use super::{Measured, Plan, Worker, librdkafka, measure, rate_search, target_or_create};
 use crate::batches::{BatchSource, Shape};
 use crate::client::cluster::Cluster;
 use crate::client::target::Target;
 use crate::keys::KeyKind;
 use crate::load::{Interrupt, Load};
 use crate::measure::{Recorder, Track};
-use crate::options::{Acks, LengthOptions, ProduceOptions, ProducerOptions};
+use crate::options::{Acks, Client, LengthOptions, ProduceOptions, ProducerOptions};
 use crate::report::Report;
 use crate::schedule::Schedule;
 
@@ -41,6 +41,9 @@ fn once(
 ) -> anyhow::Result<Measured> {
     let mut cluster = Cluster::connect(&options.broker.bootstrap)?;
     let target = target_or_create(&mut cluster, &options.broker, &options.topic)?;
+    if options.client == Client::Librdkafka {
+        return librdkafka::produce(options, rate, command, interrupt, &cluster, &target);
+    }
     let shape = shape(&options.producer, rate, None)?;
     let producers = producers(&options.producer, &shape, rate, options.length.records, &target, &mut cluster)?;
     // All that takes time is done: the load's clock starts.
@@ -159,11 +162,17 @@ impl Progress {
         Progress { acknowledged: AtomicU64::new(0), sums: Mutex::new(sums) }
     }
 
-    fn end(&self, outcome: &Outcome) {
+    /// Notes that a producer has ended well.
+    pub fn end(&self, outcome: &Outcome) {
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         sums.open -= 1;
         sums.acknowledged += outcome.acknowledged;
         sums.behind = sums.behind.max(outcome.behind);
+    }
+
+    /// Notes that records were acknowledged.
+    pub fn acknowledge(&self, records: u64) {
+        self.acknowledged.fetch_add(records, Ordering::Relaxed);
     }
 
     /// The records that were acknowledged so far.
@@ -192,10 +201,7 @@ pub(super) fn workers<'a>(
 ) -> Vec<Worker<'a>> {
     let worker = |(producer, recorder): (Producer, &Arc<Recorder>)| -> Worker<'a> {
         let recorder = recorder.clone();
-        let count = |records| {
-            progress.acknowledged.fetch_add(records, Ordering::Relaxed);
-        };
-        Box::new(move || match producer.run(load, &recorder, count) {
+        Box::new(move || match producer.run(load, &recorder, |records| progress.acknowledge(records)) {
             Ok(outcome) => progress.end(&outcome),
             Err(error) => load.fail(format!("{error:#}")),
         })
@@ -218,7 +224,7 @@ pub(super) fn note_behind(load: &Load, progress: &Progress, rate: Option<f64>) {
 }
 
 /// The partitions that a producer fills: all with keys; else those that are its turn, or one that it shares.
-fn partitions_of(producer: u64, options: &ProducerOptions, partitions: usize) -> Vec<usize> {
+pub(super) fn partitions_of(producer: u64, options: &ProducerOptions, partitions: usize) -> Vec<usize> {
     let (producer, producers) = (producer as usize, options.producers as usize);
     if options.keys != KeyKind::None {
         (0..partitions).collect()
@@ -230,7 +236,7 @@ fn partitions_of(producer: u64, options: &ProducerOptions, partitions: usize) ->
 }
 
 /// One producer's share of the records.
-fn share(records: u64, producer: u64, producers: u64) -> u64 {
+pub(super) fn share(records: u64, producer: u64, producers: u64) -> u64 {
     records / producers + u64::from(producer < records % producers)
 }
 

@@ -21,9 +21,9 @@ use crate::schedule::Schedule;
 /// With so many bytes waiting for the socket, a connection gets no more.
 const QUEUED_BYTES_MAX: usize = 256 << 10;
 /// How long acknowledgements are waited for after Ctrl-C.
-const INTERRUPTED_DEADLINE: Duration = Duration::from_secs(2);
+pub(super) const INTERRUPTED_DEADLINE: Duration = Duration::from_secs(2);
 /// How long the broker may wait for its replicas, milliseconds (`request.timeout.ms` of Kafka's clients).
-const TIMEOUT_MS: i32 = ANSWER_DEADLINE.as_millis() as i32;
+pub(super) const TIMEOUT_MS: i32 = ANSWER_DEADLINE.as_millis() as i32;
 
 /// How a producer asks.
 #[derive(Clone, Copy, Debug)]
@@ -314,7 +314,7 @@ impl Lane {
 }
 
 /// Holds an answer to being an acknowledgement of one batch for `partition`.
-fn check(response: &ProduceResponse, partition: i32) -> anyhow::Result<()> {
+pub(super) fn check(response: &ProduceResponse, partition: i32) -> anyhow::Result<()> {
     let mut results = response.responses.iter().flat_map(|topic| &topic.partition_responses);
     let result = results.next().context("the broker's answer says nothing of the batch")?;
     ensure!(result.index == partition, "the broker's answer is of partition {}", result.index);

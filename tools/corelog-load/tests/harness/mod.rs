@@ -180,6 +180,16 @@ impl Run {
         self.seen.borrow_mut().push(line);
     }
 
+    /// Waits for the line of a track's first second.
+    pub fn wait_for_a_line_of(&self, track: &str) {
+        loop {
+            self.wait_for_a_line();
+            if self.seen.borrow().last().is_some_and(|line| line.contains(&format!("  {track} "))) {
+                return;
+            }
+        }
+    }
+
     /// Ctrl-C.
     pub fn interrupt(&self) {
         let id = i32::try_from(self.child.id()).expect("process ids fit an i32");
