@@ -10,10 +10,12 @@
 //! | [`batches`] | the batches that a producer sends |
 //! | [`schedule`] | when each batch is meant to be sent |
 //! | [`client`] | the thin client: the broker's codec over ordinary sockets |
-//! | [`options`] | the command line |
 //! | [`load`], [`measure`] | a load while it runs; what its threads note |
 //! | [`report`] | the figures: summary, JSON, histograms, HTML with charts |
+//! | [`check`] | numbered records, and what became of each |
+//! | [`options`] | the command line |
 //! | [`live`], [`observe`] | the view while a load runs; the thread that watches it |
+//! | [`broker_control`] | a broker that is started, killed and started again |
 //! | [`workload`] | the workloads |
 //!
 //! What the figures rest on:
@@ -22,6 +24,8 @@
 //! - What a second saw is taken from the threads by swapping, so that adding up never delays a measured request.
 
 pub mod batches;
+pub mod broker_control;
+pub mod check;
 pub mod client;
 pub mod clock;
 pub mod keys;

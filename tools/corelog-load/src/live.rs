@@ -63,6 +63,14 @@ impl Live {
     }
 }
 
+/// Says on stderr what happened, on a line of its own.
+pub fn tell(what: &str) {
+    let mut stderr = std::io::stderr().lock();
+    // The view's line is drawn anew behind this one.
+    let clear = if stderr.is_terminal() { "\r\x1b[2K" } else { "" };
+    let _unseen = writeln!(stderr, "{clear}{what}");
+}
+
 fn bar(share: f64) -> String {
     let full = ((share * BAR_CELLS as f64).round() as usize).min(BAR_CELLS);
     format!("[{}{}] ", "#".repeat(full), ".".repeat(BAR_CELLS - full))

@@ -44,6 +44,11 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// Does what a signal does.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     /// Whether a signal came.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)

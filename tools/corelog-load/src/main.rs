@@ -35,6 +35,12 @@ fn run(line: &CommandLine, command: &[String]) -> anyhow::Result<Ended> {
         Command::Mixed(options) => workload::mixed::mixed(options, command, &interrupt)?,
         Command::RpcVsStream(options) => workload::rpc_vs_stream::rpc_vs_stream(options, command, &interrupt)?,
         Command::Report(options) => return html::report(options).map(|()| Ended::Complete),
+        Command::Soak(options) => workload::soak::soak(options, command, &interrupt)?,
+        Command::Guarantees(options) => workload::guarantees::guarantees(options, command, &interrupt)?,
+        Command::GuaranteesClient(options) => {
+            workload::guarantees::client(options, &interrupt)?;
+            return Ok(Ended::Complete);
+        }
     };
     Ok(report.ended)
 }

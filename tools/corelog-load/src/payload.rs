@@ -24,6 +24,18 @@ pub enum PayloadKind {
     Orders(u64),
 }
 
+impl std::fmt::Display for PayloadKind {
+    /// As the command line says it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PayloadKind::Seed(seed) => write!(f, "seed:{seed}"),
+            PayloadKind::File(path) => write!(f, "file:{}", path.display()),
+            PayloadKind::Ratio(ratio) => write!(f, "ratio:{ratio}"),
+            PayloadKind::Orders(seed) => write!(f, "orders:{seed}"),
+        }
+    }
+}
+
 impl FromStr for PayloadKind {
     type Err = String;
 
@@ -193,6 +205,9 @@ mod tests {
         assert_eq!("orders".parse(), Ok(PayloadKind::Orders(1)));
         assert_eq!("orders:9".parse(), Ok(PayloadKind::Orders(9)));
         assert_eq!("ratio:2.5".parse(), Ok(PayloadKind::Ratio(2.5)));
+        for text in ["seed:9", "orders:3", "file:/a:b", "ratio:2.5"] {
+            assert_eq!(text.parse::<PayloadKind>().map(|kind| kind.to_string()), Ok(text.to_owned()));
+        }
         for bad in ["", "text", "seed:x", "orders:", "file:", "ratio:0.5", "ratio:NaN"] {
             assert!(bad.parse::<PayloadKind>().is_err(), "{bad}");
         }

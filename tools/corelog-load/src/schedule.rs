@@ -42,6 +42,11 @@ impl Schedule {
         Some(duration(before as f64 / self.rate?))
     }
 
+    /// When this producer's batch `index`, from 0, begins, where all batches are full; `None` in a closed loop.
+    pub fn batch_begins(&self, index: u64) -> Option<Duration> {
+        self.begins(index.saturating_mul(self.records_per_batch))
+    }
+
     /// The time from one record of a batch to the next.
     pub fn spacing(&self) -> Duration {
         match self.rate {
@@ -73,6 +78,7 @@ mod tests {
         for (turn, time) in times.iter().enumerate() {
             assert_eq!(*time, Duration::from_millis(10 * turn as u64));
         }
+        assert_eq!(schedules[1].batch_begins(7), schedules[1].begins(70));
         assert_eq!(schedules[0].spacing(), Duration::ZERO);
         assert_eq!(schedules[0].one_by_one().spacing(), Duration::from_millis(3));
     }

@@ -7,6 +7,7 @@ use anyhow::{Context, bail, ensure};
 use corelog::protocol::messages::api_versions::{ApiVersion, ApiVersionsRequest};
 use corelog::protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use corelog::protocol::messages::delete_topics::DeleteTopicsRequest;
+use corelog::protocol::messages::find_coordinator::FindCoordinatorRequest;
 use corelog::protocol::messages::init_producer_id::InitProducerIdRequest;
 use corelog::protocol::messages::list_offsets::{
     LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
@@ -17,12 +18,16 @@ use corelog::protocol::{ApiKey, ErrorCode, Request};
 use super::control::Control;
 use crate::clock;
 
-/// The last versions that name topics; later ones have ids instead, or change nothing that matters here.
+/// The last versions that name topics, and one group or key; later ones have ids or lists instead, or change nothing that
+/// matters here.
 const NEWEST: &[(ApiKey, i16)] = &[
     (ApiKey::Produce, 12),
     (ApiKey::Fetch, 12),
     (ApiKey::ListOffsets, 7),
     (ApiKey::Metadata, 12),
+    (ApiKey::OffsetCommit, 8),
+    (ApiKey::OffsetFetch, 7),
+    (ApiKey::FindCoordinator, 3),
     (ApiKey::CreateTopics, 7),
     (ApiKey::InitProducerId, 4),
     (ApiKey::DeleteTopics, 5),
@@ -247,6 +252,23 @@ impl Cluster {
         })?;
         ensure!(error.is_ok(), "InitProducerId: {}", error.name());
         Ok((response.producer_id, response.producer_epoch))
+    }
+
+    /// The coordinator of a group or a transactional id; `kind` says of which, as in
+    /// [`find_coordinator`](corelog::protocol::messages::find_coordinator).
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn coordinator(&mut self, key: &str, kind: i8) -> anyhow::Result<SocketAddr> {
+        let request = FindCoordinatorRequest { key: key.into(), key_type: kind, ..Default::default() };
+        let (error, response) = until_settled(|| {
+            let response = self.call(&request)?;
+            Ok((response.error_code, response))
+        })?;
+        ensure!(error.is_ok(), "the coordinator of '{key}': {}", error.name());
+        let (host, port) = (response.host.as_str(), u16::try_from(response.port)?);
+        let resolve = || format!("the coordinator of '{key}' is said to be at {host}:{port}");
+        (host, port).to_socket_addrs().with_context(resolve)?.next().with_context(resolve)
     }
 
     /// An offset of each of the topic's partitions: the one that `timestamp` stands for, as in

@@ -4,9 +4,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context, ensure};
-use corelog::protocol::Request;
+use corelog::protocol::{KafkaString, Reader, Request, Writer};
 
-use super::{ANSWER_BYTES_MAX, ANSWER_DEADLINE, CONNECT_DEADLINE, frame, parse_answer};
+use super::{ANSWER_BYTES_MAX, ANSWER_DEADLINE, CLIENT_ID, CONNECT_DEADLINE, frame, parse_answer};
 
 /// Connects, with TCP_NODELAY.
 ///
@@ -48,6 +48,27 @@ impl Control {
         let (correlation, response) = parse_answer::<R>(version, body.into())?;
         ensure!(correlation == self.correlation, "the broker answered another request than {}", R::KEY);
         Ok(response)
+    }
+
+    /// Sends a request of an API that the broker's codec has not, in a version without tagged fields, and waits for its
+    /// response. The response's body.
+    ///
+    /// # Errors
+    /// Those of the sockets, and a response that is none.
+    pub fn call_encoded(&mut self, key: i16, version: i16, body: impl FnOnce(&mut Writer)) -> anyhow::Result<Reader> {
+        self.correlation = self.correlation.wrapping_add(1);
+        let mut w = Writer::new();
+        w.begin_frame();
+        w.write_i16(key);
+        w.write_i16(version);
+        w.write_i32(self.correlation);
+        w.write_nullable_string(Some(&KafkaString::from_static(CLIENT_ID)), false);
+        body(&mut w);
+        w.end_frame()?;
+        let answer = self.exchange(&w.finish().into_bytes())?;
+        let mut r = Reader::new(answer.into());
+        ensure!(r.read_i32()? == self.correlation, "the broker answered another request");
+        Ok(r)
     }
 
     fn exchange(&mut self, sent: &[u8]) -> anyhow::Result<Vec<u8>> {

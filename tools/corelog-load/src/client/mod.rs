@@ -5,13 +5,20 @@
 //! | [`cluster`] | the broker's versions, the topic and who leads its partitions |
 //! | `control` | a connection with one request at a time, for all that is not measured |
 //! | [`target`] | the partitions of one or several topics |
+//! | [`control`] | a connection with one request at a time, for all that is not measured |
 //! | [`link`] | a measured connection: non-blocking, many requests on their way |
+//! | [`offsets`] | committed offsets of a group |
+//! | [`retry`] | what is tried again, after how long, and for how long |
+//! | [`transactions`] | the requests of a transaction |
 //! | [`wait`] | waiting for several links, or for a point in time |
 
 pub mod cluster;
-mod control;
+pub mod control;
 pub mod link;
+pub mod offsets;
+pub mod retry;
 pub mod target;
+pub mod transactions;
 pub mod wait;
 
 use corelog::protocol::{Encoded, Request, Writer, write_request};

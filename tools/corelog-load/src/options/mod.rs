@@ -3,11 +3,14 @@
 mod client;
 mod consume;
 mod end_to_end;
+mod guarantees;
+mod kills;
 mod mixed;
 mod produce;
 mod profile;
 mod report;
 mod rpc_vs_stream;
+mod soak;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -26,11 +29,14 @@ use crate::sizes::SizeKind;
 pub use client::Client;
 pub use consume::ConsumeOptions;
 pub use end_to_end::EndToEndOptions;
+pub use guarantees::{GuaranteesClientOptions, GuaranteesOptions, Mode, Role};
+pub use kills::BrokerKillOptions;
 pub use mixed::MixedOptions;
 pub use produce::ProduceOptions;
 pub use profile::{Profile, expand};
 pub use report::ReportOptions;
 pub use rpc_vs_stream::RpcVsStreamOptions;
+pub use soak::{NumberedOptions, SoakOptions};
 
 /// Measures brokers that speak the Apache Kafka protocol.
 ///
@@ -58,6 +64,13 @@ pub enum Command {
     Report(ReportOptions),
     /// The same orders by synchronous calls, one answer at a time, and as a stream of events.
     RpcVsStream(RpcVsStreamOptions),
+    /// What becomes of every record, for hours and with the broker killed: lost, duplicated, reordered, corrupted.
+    Soak(SoakOptions),
+    /// What at-most-once, at-least-once and exactly-once come to, with clients and broker killed.
+    Guarantees(GuaranteesOptions),
+    /// A client that `guarantees` starts and kills.
+    #[command(hide = true)]
+    GuaranteesClient(GuaranteesClientOptions),
 }
 
 /// Where the broker is.

@@ -9,6 +9,7 @@
 //! | `track_usage` | what broker and client used for each track, when these ran one after the other |
 //! | `table` | the summary on the terminal |
 //! | [`html`] | the page of HTML, with charts, about one run or several beside each other |
+//! | `verdict` | of it, what became of records and guarantees |
 //! | `hgrm` | the histogram's own format, which HdrHistogram's plotter reads |
 
 mod bars;
@@ -18,6 +19,7 @@ pub mod html;
 mod rate_search;
 mod table;
 mod track_usage;
+mod verdict;
 
 use std::path::Path;
 
@@ -30,7 +32,7 @@ use crate::machine::Machine;
 use crate::measure::{Split, Track};
 
 pub use bars::{Bar, bars};
-pub use check::{Check, Guarantee};
+pub use check::{Check, Guarantee, ReadAgain};
 pub use hgrm::hgrm;
 pub use rate_search::{RateSearch, RateStep};
 pub use table::{grouped, table};
@@ -267,6 +269,16 @@ pub struct TrackSecond {
     pub p999_ms: Option<f64>,
 }
 
+impl Report {
+    /// Takes out what the broker used: when it was started anew, what was seen is of the first of several processes.
+    pub fn hide_broker_usage(&mut self) {
+        self.broker_usage = None;
+        for second in &mut self.series {
+            (second.broker_cores, second.broker_resident_bytes) = (None, None);
+        }
+    }
+}
+
 /// The figures of a track from all that its threads noted.
 pub fn track_report(track: &Track, split: &Split, measured_from: std::time::Instant) -> TrackReport {
     let measured = &split.measured;
@@ -361,6 +373,7 @@ pub(crate) mod tests {
             check: Some(Check { acknowledged: 5, delivered: 5, ..Check::default() }),
             guarantees: vec![Guarantee {
                 mode: "at-least-once".to_owned(),
+                means: "acks all".to_owned(),
                 refused: None,
                 client_kills: 1,
                 broker_kills: 2,

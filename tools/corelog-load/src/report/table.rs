@@ -1,5 +1,6 @@
 //! The summary on the terminal.
 
+use super::verdict::{check_table, guarantee_table};
 use super::{Ended, Report, TrackReport, TrackUsage, Usage};
 
 /// The summary of a run.
@@ -34,6 +35,12 @@ pub fn table(report: &Report) -> String {
         for (who, usage) in [("broker", broker), ("corelog-load", client)] {
             out.extend(usage.map(|usage| usage_line(&format!("{track}: {who}"), &usage, records)));
         }
+    }
+    if let Some(check) = &report.check {
+        out.push_str(&check_table(check));
+    }
+    if !report.guarantees.is_empty() {
+        out.push_str(&guarantee_table(&report.guarantees));
     }
     let records = report.tracks.iter().map(|track| track.records);
     // Tracks that ran together had to do with the same records.

@@ -195,7 +195,8 @@ impl Consumer {
     }
 }
 
-fn request(positions: &[Position], target: &Target, options: &FetchOptions) -> FetchRequest {
+/// A fetch of all positions that are wanted.
+pub(super) fn request(positions: &[Position], target: &Target, options: &FetchOptions) -> FetchRequest {
     let bytes = |bytes: u32| i32::try_from(bytes).unwrap_or(i32::MAX);
     let mut topics: Vec<FetchTopic> = Vec::new();
     for position in positions.iter().filter(|position| position.is_wanted()) {

@@ -12,9 +12,8 @@ use super::consume::{consumers, offsets, tail_positions};
 use super::consumer::{Consumer, Counting};
 use super::produce::{Progress, load, note_behind, producers, shape, track, workers};
 use super::producer::Producer;
-use super::{Measured, Plan, Worker, librdkafka, measure, target_or_create};
+use super::{Measured, Plan, Worker, librdkafka, measure, run_id, target_or_create};
 use crate::client::cluster::Cluster;
-use crate::clock;
 use crate::load::{Interrupt, Load};
 use crate::measure::{Recorder, Track};
 use crate::options::{
@@ -236,9 +235,4 @@ impl Following<'_> {
             self.load.note(format!("{} records were delivered more than once", delivered - owed));
         }
     }
-}
-
-/// A number that no other run has: the time and the process.
-fn run_id() -> u64 {
-    (clock::unix_ms() as u64) << 22 ^ u64::from(std::process::id())
 }

@@ -4,21 +4,27 @@
 //! | --- | --- |
 //! | [`produce`], [`consume`], [`end_to_end`], [`mixed`] | one each |
 //! | [`rpc_vs_stream`] | synchronous calls against a stream, one after the other |
+//! | [`soak`] | one that checks every record |
+//! | [`guarantees`] | one that tries the delivery guarantees |
 //! | `rate_search` | a workload at a given rate, or at the highest that keeps a bound |
 //! | `follow` | producers with consumers that follow them |
 //! | `producer`, `consumer` | one producer's thread, and one consumer's |
-//! | `librdkafka` | the same with librdkafka as the client |
+//! | `resilient` | producers and consumers that go on when the broker dies |
+//! | `librdkafka` | producers and consumers with librdkafka as the client |
 
 pub mod consume;
 mod consumer;
 pub mod end_to_end;
 mod follow;
+pub mod guarantees;
 mod librdkafka;
 pub mod mixed;
 pub mod produce;
 mod producer;
 mod rate_search;
+mod resilient;
 pub mod rpc_vs_stream;
+pub mod soak;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -161,4 +167,9 @@ fn api_ranges(cluster: &Cluster) -> Vec<ApiRange> {
         max: api.max_version,
     };
     cluster.versions().iter().map(range).collect()
+}
+
+/// A number that no other run has: the time and the process.
+fn run_id() -> u64 {
+    (clock::unix_ms() as u64) << 22 ^ u64::from(std::process::id())
 }

@@ -28,7 +28,7 @@ pub fn free_port() -> u16 {
 }
 
 /// The broker's binary: next to this test's, built when it is not there, or not as new as its sources.
-fn broker_binary() -> &'static Path {
+pub fn broker_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let own = Path::new(env!("CARGO_BIN_EXE_corelog-load"));
@@ -61,6 +61,11 @@ fn lines(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     receiver
 }
 
+/// This test's turn, for one that starts its broker in its own way.
+pub fn turn() -> std::sync::MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(|broken| broken.into_inner())
+}
+
 /// A broker on an empty directory. Dropping it kills the process.
 pub struct Broker {
     child: Child,
@@ -73,11 +78,17 @@ pub struct Broker {
 impl Broker {
     /// Starts it, and waits until it serves.
     pub fn start() -> Broker {
+        Broker::start_with(&[])
+    }
+
+    /// Starts it with more arguments.
+    pub fn start_with(more: &[&str]) -> Broker {
         let binary = broker_binary();
-        let turn = TURN.lock().unwrap_or_else(|broken| broken.into_inner());
+        let turn = turn();
         let home = private_dir();
         let mut command = Command::new(binary);
         command.args(["serve", "--listen", "127.0.0.1:0", "--shards", "2", "--data-dir"]).arg(home.path().join("data"));
+        command.args(more);
         command.env_remove("CORELOG_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("start the broker");
         let log = lines(child.stderr.take().expect("stderr is piped"));
@@ -152,6 +163,8 @@ pub struct Ended {
     pub report: Value,
     /// The histogram file; empty when there is none.
     pub hgrm: String,
+    /// The directory of its temporary files.
+    pub files: TempDir,
 }
 
 /// Runs the load generator with these arguments to its end.
@@ -159,14 +172,26 @@ pub fn load(arguments: &str) -> Ended {
     Run::start(arguments).wait()
 }
 
+/// The same with one more argument, which may hold spaces.
+pub fn load_with(arguments: &str, last: &str) -> Ended {
+    Run::start_with(arguments, &[last]).wait()
+}
+
 impl Run {
     /// Starts the load generator with these arguments, and with files for all results.
     pub fn start(arguments: &str) -> Run {
+        Run::start_with(arguments, &[])
+    }
+
+    /// The same with more arguments, which may hold spaces.
+    pub fn start_with(arguments: &str, more: &[&str]) -> Run {
         let files = private_dir();
         let mut command = Command::new(env!("CARGO_BIN_EXE_corelog-load"));
-        command.args(arguments.split_whitespace());
+        command.args(arguments.split_whitespace()).args(more);
         command.arg("--json").arg(files.path().join("run.json")).arg("--hgrm").arg(files.path().join("run.hgrm"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What it keeps for people vanishes with the test.
+        command.env("TMPDIR", files.path());
         let mut child = command.spawn().expect("start the load generator");
         let stdout = lines(child.stdout.take().expect("stdout is piped"));
         let stderr = lines(child.stderr.take().expect("stderr is piped"));
@@ -182,12 +207,24 @@ impl Run {
 
     /// Waits for the line of a track's first second.
     pub fn wait_for_a_line_of(&self, track: &str) {
+        self.wait_for_output(&format!("  {track} "));
+    }
+
+    /// Waits for a line with `what` in it.
+    pub fn wait_for_output(&self, what: &str) {
         loop {
-            self.wait_for_a_line();
-            if self.seen.borrow().last().is_some_and(|line| line.contains(&format!("  {track} "))) {
+            let line = self.stderr.recv_timeout(DEADLINE).expect("a line each second");
+            let is_it = line.contains(what);
+            self.seen.borrow_mut().push(line);
+            if is_it {
                 return;
             }
         }
+    }
+
+    /// Its process.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ctrl-C.
@@ -223,6 +260,7 @@ impl Run {
             stderr: seen + &rest,
             report: file("run.json").map_or(Value::Null, |text| serde_json::from_str(&text).expect("JSON")),
             hgrm: file("run.hgrm").unwrap_or_default(),
+            files: self.files,
         }
     }
 }
