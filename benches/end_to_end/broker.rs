@@ -46,7 +46,8 @@ impl Broker {
         }
         std::fs::create_dir_all(&data_dir).with_context(|| format!("create {}", data_dir.display()))?;
         let (jars, port) = match kind {
-            BrokerKind::Corelog => (PathBuf::new(), 0),
+            // Before the clock runs: it may have to be built.
+            BrokerKind::Corelog => corelog().map(|_| (PathBuf::new(), 0))?,
             BrokerKind::Kafka | BrokerKind::KafkaDurable => {
                 let jars = kafka::fetch()?;
                 let port = kafka::configure(&jars, &data_dir, kind == BrokerKind::KafkaDurable)?;

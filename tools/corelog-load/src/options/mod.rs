@@ -91,6 +91,15 @@ pub struct BrokerOptions {
 }
 
 impl BrokerOptions {
+    /// Refuses several topics, for a workload that has one.
+    ///
+    /// # Errors
+    /// When there are several.
+    pub fn check_one_topic(&self, workload: &str) -> anyhow::Result<()> {
+        ensure!(self.topics == 1, "{workload} has one topic, not the {} of --topics", self.topics);
+        Ok(())
+    }
+
     /// The names of the topics.
     pub fn topic_names(&self) -> Vec<String> {
         match self.topics {

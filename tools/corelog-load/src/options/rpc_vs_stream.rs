@@ -62,7 +62,7 @@ impl RpcVsStreamOptions {
         ensure!(producer.acks != Acks::None, "rpc-vs-stream needs acknowledgements: without, a call has no answer");
         ensure!(producer.keys == KeyKind::None, "rpc-vs-stream has no --keys: its orders have none");
         ensure!(producer.linger.is_none(), "rpc-vs-stream has no --linger: it sends as fast as it can");
-        ensure!(self.broker.topics == 1, "rpc-vs-stream has one topic");
+        self.broker.check_one_topic("rpc-vs-stream")?;
         let (least, most) = (producer.record_bytes.min(), producer.record_bytes.max());
         ensure!(least == most, "--order-bytes: all orders have the same length");
         ensure!(most <= ORDER_BYTES_MAX, "--order-bytes {most}: a call carries at most {ORDER_BYTES_MAX}");

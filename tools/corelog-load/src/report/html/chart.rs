@@ -74,8 +74,8 @@ pub struct Chart {
     pub y: Scale,
     /// The lines.
     pub lines: Vec<Line>,
-    /// Up to which x a warm-up reached: shaded, once for each.
-    pub warm_ups: Vec<f64>,
+    /// From which x to which a warm-up lasted: shaded, once for each.
+    pub warm_ups: Vec<(f64, f64)>,
     /// Lines of reference.
     pub rules: Vec<Rule>,
     /// Dots and crosses.
@@ -142,8 +142,8 @@ impl Chart {
     /// The drawing.
     pub fn svg(&self) -> Html {
         let mut drawing = Html::new();
-        for &end in &self.warm_ups {
-            drawing.push(self.warm_up(end));
+        for &(start, end) in &self.warm_ups {
+            drawing.push(self.warm_up(start, end));
         }
         drawing.push(self.axes());
         for rule in &self.rules {
@@ -197,10 +197,10 @@ impl Chart {
         out
     }
 
-    fn warm_up(&self, end: f64) -> Html {
-        let Some(at) = self.x.at(end) else { return Html::new() };
-        let (x, y) = (coordinate(LEFT), coordinate(TOP));
-        let (width, height) = (coordinate(x_of(at) - LEFT), coordinate(HEIGHT - BOTTOM - TOP));
+    fn warm_up(&self, start: f64, end: f64) -> Html {
+        let (Some(start), Some(end)) = (self.x.at(start), self.x.at(end)) else { return Html::new() };
+        let (x, y) = (coordinate(x_of(start)), coordinate(TOP));
+        let (width, height) = (coordinate(x_of(end) - x_of(start)), coordinate(HEIGHT - BOTTOM - TOP));
         empty("rect", &[("class", "warm-up"), ("x", &x), ("y", &y), ("width", &width), ("height", &height)])
     }
 
@@ -312,7 +312,7 @@ mod tests {
             y_label: "ms".to_owned(),
             x: Scale::linear_snug(points.iter().map(|point| point.0)),
             y: if log { Scale::log(ys()) } else { Scale::linear(ys()) },
-            warm_ups: points.first().map(|point| point.0).into_iter().collect(),
+            warm_ups: points.first().map(|point| (point.0, point.0)).into_iter().collect(),
             rules: points.iter().filter_map(|point| Some(Rule { y: point.1?, label: "<rule>".to_owned() })).collect(),
             marks: points
                 .iter()

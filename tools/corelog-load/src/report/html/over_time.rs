@@ -23,7 +23,7 @@ const LARGE_MEMORY_GIB: f64 = 4.0;
 pub struct TimeAxis {
     unit: Unit,
     scale: Scale,
-    warm_ups: Vec<f64>,
+    warm_ups: Vec<(f64, f64)>,
 }
 
 struct Unit {
@@ -58,11 +58,11 @@ impl TimeAxis {
         let ends = || runs.iter().flat_map(|run| run.report.series.iter().map(|second| second.ends_at_s));
         let longest = ends().filter(|end| end.is_finite()).reduce(f64::max)?;
         let (_, unit) = UNITS.into_iter().find(|(up_to, _)| longest <= *up_to)?;
-        let mut warm_ups: Vec<f64> = runs.iter().filter_map(|run| warm_up_end(&run.report.series)).collect();
-        warm_ups.iter_mut().for_each(|end| *end /= unit.seconds);
-        warm_ups.sort_by(f64::total_cmp);
+        let all = runs.iter().flat_map(|run| warm_ups(&run.report.series));
+        let mut warm_ups: Vec<_> = all.map(|(start, end)| (start / unit.seconds, end / unit.seconds)).collect();
+        warm_ups.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
         // The ends of equal warm-ups differ by microseconds.
-        warm_ups.dedup_by(|next, kept| *next - *kept < 0.01);
+        warm_ups.dedup_by(|next, kept| next.0 - kept.0 < 0.01 && next.1 - kept.1 < 0.01);
         let scale = Scale::linear_snug(ends().map(|end| end / unit.seconds));
         Some(TimeAxis { unit, scale, warm_ups })
     }
@@ -157,8 +157,10 @@ fn groups(series: &[Second]) -> Vec<Vec<&Second>> {
     parts.flat_map(|part| part.chunks(size)).map(<[_]>::to_vec).collect()
 }
 
-fn warm_up_end(series: &[Second]) -> Option<f64> {
-    series.iter().filter(|second| second.warm_up).map(|second| second.ends_at_s).reduce(f64::max)
+/// From when to when the warm-ups of a run lasted: one, or one for each of the loads that ran one after the other.
+fn warm_ups(series: &[Second]) -> Vec<(f64, f64)> {
+    let spans = series.chunk_by(|one, next| one.warm_up == next.warm_up).filter(|seconds| seconds[0].warm_up);
+    spans.map(|seconds| (seconds[0].ends_at_s - seconds[0].seconds, seconds[seconds.len() - 1].ends_at_s)).collect()
 }
 
 /// A track in a second.
@@ -287,6 +289,12 @@ mod tests {
         assert_eq!(points(&run, Told::HighestAtEnd), [(0.5, Some(1.0)), (1.5, Some(2.0)), (2.5, None)]);
         let short = super::tests::run([(0.02, false, 5.0)]);
         assert_eq!(points(&short, Told::Mean), [(0.01, Some(5.0))], "nothing but a rest");
+    }
+
+    #[test]
+    fn each_of_several_loads_has_its_warm_up_shaded() {
+        let run = run([(1.0, true, 1.0), (1.0, false, 1.0), (0.5, true, 1.0), (0.5, true, 1.0), (1.0, false, 1.0)]);
+        assert_eq!(TimeAxis::new(&[run]).expect("an axis").warm_ups, [(0.0, 1.0), (2.0, 3.0)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::Run;
 use super::markup::{Html, classed, element, plain};
-use crate::report::{Ended, Latency, Report, TrackReport, Usage, grouped};
+use crate::report::{Ended, Latency, Report, TrackReport, TrackUsage, Usage, grouped};
 
 /// Records of runs whose sizes differ by more are not compared.
 const SIZE_DIFFERENCE_MAX: f64 = 0.01;
@@ -28,7 +28,7 @@ type Cell = Option<(f64, String)>;
 /// A line of the table.
 type Row = (&'static str, Better, fn(&Column<'_>) -> Cell);
 
-const OF_TRACKS: [Row; 13] = [
+const OF_TRACKS: [Row; 15] = [
     ("records", Better::Neither, |column| count(column.track?.records)),
     ("seconds", Better::Neither, |column| decimal(column.track?.seconds, 3)),
     ("records/s", Better::HigherWithoutRate, |column| {
@@ -45,6 +45,8 @@ const OF_TRACKS: [Row; 13] = [
     ("p99.9 ms", Better::Lower, |column| decimal(column.latency()?.p999_ms, 3)),
     ("p99.99 ms", Better::Lower, |column| decimal(column.latency()?.p9999_ms, 3)),
     ("max ms", Better::Lower, |column| decimal(column.latency()?.max_ms, 3)),
+    ("broker CPU µs a record", Better::Lower, |column| a_record_of_track(column, |usage| usage.broker)),
+    ("client CPU µs a record", Better::Neither, |column| a_record_of_track(column, |usage| usage.client)),
 ];
 
 /// These are told once for each run. A broker's memory tells of what it did before, too: there is no better one.
@@ -179,7 +181,18 @@ fn mib(bytes: u64) -> Cell {
     count(bytes / MIB)
 }
 
+/// Of a track that had the machine for itself.
+fn a_record_of_track(column: &Column<'_>, usage: fn(&TrackUsage) -> Option<Usage>) -> Cell {
+    let track = column.track.filter(|track| track.records > 0)?;
+    let own = column.run.report.track_usages.iter().find(|usage| usage.track == track.name)?;
+    decimal(usage(own)?.cpu_seconds * 1e6 / track.records as f64, 3)
+}
+
 fn a_record(report: &Report, usage: Usage) -> Cell {
+    // Of loads that ran one after the other each has its own.
+    if !report.track_usages.is_empty() {
+        return None;
+    }
     let records = report.tracks.iter().map(|track| track.records).max().filter(|&records| records > 0)?;
     decimal(usage.cpu_seconds * 1e6 / records as f64, 3)
 }

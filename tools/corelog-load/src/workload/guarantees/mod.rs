@@ -82,6 +82,7 @@ pub fn client(options: &GuaranteesClientOptions, interrupt: &Interrupt) -> anyho
 /// When it cannot start, the broker does not stop, or the figures cannot be written.
 pub fn guarantees(options: &GuaranteesOptions, command: &[String], interrupt: &Interrupt) -> anyhow::Result<Report> {
     options.records.check()?;
+    options.broker.check_one_topic("guarantees")?;
     let mut broker = BrokerControl::open(&options.broker_kills, &options.broker.bootstrap, options.output.quiet)?;
     let measured = run(options, command, interrupt, broker.as_mut())?;
     let stopped = broker.map_or(Ok(()), BrokerControl::stop);

@@ -47,6 +47,7 @@ const LAG_EVERY: Duration = Duration::from_millis(200);
 /// When it cannot start, the broker does not stop, or the figures cannot be written.
 pub fn soak(options: &SoakOptions, command: &[String], interrupt: &Interrupt) -> anyhow::Result<Report> {
     options.records.check()?;
+    options.broker.check_one_topic("soak")?;
     let mut broker = BrokerControl::open(&options.kills, &options.broker.bootstrap, options.output.quiet)?;
     let measured = run(options, command, interrupt, broker.as_mut())?;
     let stopped = broker.map_or(Ok(()), BrokerControl::stop);

@@ -1,11 +1,10 @@
 //! What a broker refuses, told to the user. This repository's broker has no authorization yet, so one is played here: it
 //! answers each request with what the test says.
 
-mod harness;
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
+use crate::harness::load;
 use bytes::Bytes;
 use corelog::protocol::messages::api_versions::{ApiVersion, ApiVersionsResponse};
 use corelog::protocol::messages::init_producer_id::InitProducerIdResponse;
@@ -14,7 +13,6 @@ use corelog::protocol::messages::metadata::{
 };
 use corelog::protocol::messages::produce::{PartitionProduceResponse, ProduceResponse, TopicProduceResponse};
 use corelog::protocol::{ApiKey, ErrorCode, Reader, RequestHeader, Writer, write_response};
-use harness::load;
 
 /// What the broker refuses.
 #[derive(Clone, Copy, PartialEq)]

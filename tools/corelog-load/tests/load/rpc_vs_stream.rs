@@ -1,7 +1,5 @@
 //! `corelog-load rpc-vs-stream` against the broker: each half has to count what the topic holds.
 
-mod harness;
-
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -10,7 +8,7 @@ use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
-use harness::{Broker, Ended, Run, load};
+use crate::harness::{Broker, Ended, Run, load};
 
 fn records(run: &Ended, track: &str) -> i64 {
     run.track(track)["records_with_warm_up"].as_i64().expect("a count")

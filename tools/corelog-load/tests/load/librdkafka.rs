@@ -1,8 +1,6 @@
 //! `--client librdkafka` against the broker: what it counts has to be what the broker holds.
 
-mod harness;
-
-use harness::{Broker, Run, load};
+use crate::harness::{Broker, Run, load};
 
 #[test]
 fn what_was_delivered_is_what_the_broker_holds() {

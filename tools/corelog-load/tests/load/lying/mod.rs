@@ -1,7 +1,5 @@
 //! A broker that lies once: a proxy before the real one, which clients are told to connect to.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;

@@ -1,11 +1,8 @@
 //! `corelog-load soak`: against a broker that is killed all the time nothing may be missing, and a broker that lies is
 //! caught.
 
-mod harness;
-mod lying;
-
-use harness::{Broker, Ended, broker_binary, free_port, load, load_with, private_dir, turn};
-use lying::{Lie, LyingBroker};
+use crate::harness::{Broker, Ended, broker_binary, free_port, load, load_with, private_dir, turn};
+use crate::lying::{Lie, LyingBroker};
 
 /// The counts of the check.
 fn count(run: &Ended, name: &str) -> u64 {
@@ -75,9 +72,10 @@ fn two_commands_kill_and_restart_a_broker_that_runs_elsewhere() {
         "soak --bootstrap 127.0.0.1:{port} --topic elsewhere --duration 2s --rate 1000 --records-per-batch 10 \
          --broker-kills 1"
     );
-    let run = harness::Run::start_with(&line, &["--kill-broker-cmd", &kill, "--restart-broker-cmd", &restart]).wait();
+    let run =
+        crate::harness::Run::start_with(&line, &["--kill-broker-cmd", &kill, "--restart-broker-cmd", &restart]).wait();
     let failed =
-        harness::Run::start_with(&line, &["--kill-broker-cmd", "exit 5", "--restart-broker-cmd", "true"]).wait();
+        crate::harness::Run::start_with(&line, &["--kill-broker-cmd", "exit 5", "--restart-broker-cmd", "true"]).wait();
     assert!(std::process::Command::new("sh").args(["-c", &kill]).status().expect("sh").success());
     assert!(waited);
     expect_no_fault(&run);
@@ -132,7 +130,7 @@ fn a_flipped_bit_is_caught() {
 #[test]
 fn a_broker_that_stays_away_is_a_failure_that_says_so() {
     let mut broker = Broker::start();
-    let run = harness::Run::start(&format!(
+    let run = crate::harness::Run::start(&format!(
         "soak --bootstrap {} --topic away --duration 60s --rate 1000 --give-up 1s",
         broker.bootstrap()
     ));
@@ -164,7 +162,7 @@ fn a_broker_that_ends_by_itself_is_a_failure_with_its_words() {
 #[test]
 fn ctrl_c_prints_what_was_found_so_far() {
     let broker = Broker::start();
-    let run = harness::Run::start(&format!(
+    let run = crate::harness::Run::start(&format!(
         "soak --bootstrap {} --topic cut --duration 60s --rate 1000 --records-per-batch 10",
         broker.bootstrap()
     ));

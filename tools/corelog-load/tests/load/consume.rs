@@ -1,8 +1,6 @@
 //! `corelog-load consume` and `end-to-end` against the broker: what they count has to be what was produced.
 
-mod harness;
-
-use harness::{Broker, Run, load};
+use crate::harness::{Broker, Run, load};
 
 #[test]
 fn catching_up_reads_every_record_once() {

@@ -1,8 +1,6 @@
 //! `corelog-load produce` against the broker: what it says has to be what the broker holds.
 
-mod harness;
-
-use harness::{Broker, Run, free_port, load};
+use crate::harness::{Broker, Run, free_port, load};
 
 #[test]
 fn what_was_acknowledged_is_what_the_broker_holds() {

@@ -1,22 +1,12 @@
 //! The load generator against Apache Kafka, where Java and Maven are installed: the figures have to be right on any broker
 //! that speaks the protocol. One broker for all, because a JVM takes seconds to start.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_macros,
-    reason = "a test waits for a process, and says that it is left out"
-)]
-
-mod harness;
-#[path = "../../../benches/end_to_end/kafka.rs"]
-mod kafka;
-
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::harness::{Ended, load, private_dir};
 use corelog::protocol::messages::list_offsets::LATEST_TIMESTAMP;
 use corelog_load::client::cluster::Cluster;
-use harness::{Ended, load, private_dir};
 use tempfile::TempDir;
 
 /// How long Kafka may take to start on a busy machine.
@@ -38,12 +28,12 @@ impl Kafka {
                 return None;
             }
         }
-        let jars = kafka::fetch().expect("Kafka's jars");
+        let jars = crate::kafka::fetch().expect("Kafka's jars");
         let home = private_dir();
-        let port = kafka::configure(&jars, home.path(), false).expect("a configuration");
+        let port = crate::kafka::configure(&jars, home.path(), false).expect("a configuration");
         let log = std::fs::File::create(home.path().join("stdout")).expect("a file");
         let errors = log.try_clone().expect("the same file");
-        let mut command = kafka::command(&jars, home.path());
+        let mut command = crate::kafka::command(&jars, home.path());
         let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("start Kafka");
         let mut kafka = Kafka { child, bootstrap: format!("127.0.0.1:{port}"), _home: home };
         let end = Instant::now() + DEADLINE;

@@ -1,10 +1,7 @@
 //! `corelog-load guarantees`: what each mode promises holds although clients and broker are killed.
 
-mod harness;
-mod lying;
-
-use harness::{Broker, Run, broker_binary, free_port, load, load_with, private_dir, turn};
-use lying::{Lie, LyingBroker};
+use crate::harness::{Broker, Run, broker_binary, free_port, load, load_with, private_dir, turn};
+use crate::lying::{Lie, LyingBroker};
 use serde_json::Value;
 
 fn count(guarantee: &Value, name: &str) -> u64 {

@@ -1,8 +1,6 @@
 //! `corelog-load report` and `--report`: the page's figures are those of the runs.
 
-mod harness;
-
-use harness::{Broker, load};
+use crate::harness::{Broker, load};
 use serde_json::Value;
 use std::path::Path;
 

@@ -1,7 +1,5 @@
 //! Runs the broker and the load generator as processes.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
-
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
