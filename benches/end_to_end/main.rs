@@ -95,8 +95,8 @@ fn measure_loads(
             quiet::settle(&options.data_dir)?;
             let measured = match &row.work {
                 Work::Footprint { .. } => continue,
-                Work::Produce { profile, value_bytes } => {
-                    measured::produce(row.name, profile, *value_bytes, broker, options)
+                Work::Produce { profile, first_records, value_bytes } => {
+                    measured::produce(row.name, profile, *first_records, *value_bytes, broker, options)
                 }
                 Work::Consume(load) => measured::consume(row.name, load, broker, options),
             };

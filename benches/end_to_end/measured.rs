@@ -32,10 +32,13 @@ pub fn warm_up(broker: &Broker, options: &Options) -> anyhow::Result<()> {
 pub fn produce(
     name: &str,
     profile: &str,
+    first_records: u64,
     value_bytes: usize,
     broker: &Broker,
     options: &Options,
 ) -> anyhow::Result<Measured> {
+    let first = format!("produce --profile {profile} --topic {name} --records {first_records}");
+    load::run(&format!("{name}-first"), &first, broker, options)?;
     let arguments = format!("produce --profile {profile} --topic {name} {}", timing(options));
     let report = load::run(name, &arguments, broker, options)?;
     delete(broker, name)?;
