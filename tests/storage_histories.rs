@@ -167,6 +167,7 @@ impl History {
             journal,
             cache_bytes: random.index(128 << 10),
             segment_bytes: 20_000 + random.below(100_000),
+            open_files_max: 1 + random.index(8),
         };
         History { seed, random, options, shards: 1, executor, disk, model: Rc::default() }
     }

@@ -200,6 +200,7 @@ impl BrokerConfig {
             journal,
             cache_bytes: self.size("corelog.cache.bytes"),
             segment_bytes: self.int("log.segment.bytes") as u64,
+            ..StorageOptions::default()
         }
     }
 

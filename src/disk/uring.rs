@@ -117,14 +117,18 @@ impl Disk for UringDisk {
     }
 
     async fn remove(&self, path: &Path) -> DiskResult<()> {
-        std::fs::remove_file(path).map_err(failed("remove", path))
+        let path = path.to_path_buf();
+        // To free the blocks of a large file takes milliseconds.
+        glommio::executor().spawn_blocking(move || std::fs::remove_file(&path).map_err(failed("remove", &path))).await
     }
 
     async fn remove_dir_all(&self, path: &Path) -> DiskResult<()> {
-        match std::fs::remove_dir_all(path) {
+        let path = path.to_path_buf();
+        let remove = move || match std::fs::remove_dir_all(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result.map_err(failed("remove", path)),
-        }
+            result => result.map_err(failed("remove", &path)),
+        };
+        glommio::executor().spawn_blocking(remove).await
     }
 
     async fn create_dir_all(&self, path: &Path) -> DiskResult<()> {

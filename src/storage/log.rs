@@ -15,6 +15,7 @@ use std::rc::Rc;
 use crate::disk::{Disk, DiskFile, DiskResult, OpenMode};
 use crate::record::BatchHeader;
 use crate::storage::notify::Notify;
+use crate::storage::segment::open_files::OpenFiles;
 use crate::storage::segment::{Flush, ReadError, Records, Segment, base_offset_of, file_name};
 use crate::vocabulary::{LeaderEpoch, Offset, PartitionId, TimestampMs};
 
@@ -115,6 +116,7 @@ pub struct Log<D: Disk> {
     id: PartitionId,
     directory: PathBuf,
     state: RefCell<State<D>>,
+    open_files: Rc<OpenFiles<D>>,
     /// When segments end; `None` for the engine's rule.
     rolling: Cell<Option<Rolling>>,
     /// Notified when the durable end moves, and when the log is deleted.
@@ -136,12 +138,11 @@ struct State<D: Disk> {
 
 impl<D: Disk> Log<D> {
     /// The log that a seed describes. Touches no disk.
-    pub fn open(data_dir: &Path, seed: &LogSeed) -> Log<D> {
+    pub fn open(data_dir: &Path, seed: &LogSeed, open_files: &Rc<OpenFiles<D>>) -> Log<D> {
         let directory = data_dir.join(&seed.directory);
         let mut segments = Vec::new();
         if seed.end.bytes > 0 {
-            let last = Segment::existing(&directory, seed.end.segment, seed.end.bytes, false);
-            segments.push(Rc::new(last));
+            segments.push(Segment::existing(&directory, seed.end.segment, seed.end.bytes, false, open_files));
         }
         let state = State {
             start: seed.start,
@@ -155,7 +156,14 @@ impl<D: Disk> Log<D> {
             deleted: false,
         };
         let rolling = Cell::new(None);
-        Log { id: seed.id, directory, state: RefCell::new(state), rolling, durable_moved: Notify::default() }
+        Log {
+            id: seed.id,
+            directory,
+            state: RefCell::new(state),
+            open_files: open_files.clone(),
+            rolling,
+            durable_moved: Notify::default(),
+        }
     }
 
     /// The partition.
@@ -299,7 +307,7 @@ impl<D: Disk> Log<D> {
                 last.seal();
                 sealed = state.appending.then(|| last.clone());
             }
-            state.segments.push(Rc::new(Segment::new(&self.directory, base_offset)));
+            state.segments.push(Segment::new(&self.directory, base_offset, &self.open_files));
             state.appending = true;
         }
         let segment = state.segments.last().expect("pushed above when there was none").clone();
@@ -469,7 +477,7 @@ impl<D: Disk> Log<D> {
             let file = disk.open(&path, OpenMode::Existing).await.map_err(ReadError::Disk)?;
             let len = file.size().await.map_err(ReadError::Disk)?;
             if len > 0 {
-                older.push(Rc::new(Segment::existing(&self.directory, base_offset, len, true)));
+                older.push(Segment::existing(&self.directory, base_offset, len, true, &self.open_files));
             }
         }
         older.sort_by_key(|segment| segment.base_offset());

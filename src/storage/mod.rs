@@ -37,6 +37,7 @@ use journal::writer::{Journal, JournalOptions, WRITERS};
 use log::{Log, LogReadError, LogSeed, Rolling};
 use notify::Notify;
 use recovery::{ShardSeed, journal_directory};
+use segment::open_files::OpenFiles;
 use segment::{ReadError, Records, Segment};
 
 /// The engine's bounds, for one shard.
@@ -49,13 +50,15 @@ pub struct StorageOptions {
     /// The length at which a segment ends (Kafka's `log.segment.bytes`), at most 2 GiB − 1, unless
     /// [`Log::set_rolling`] gives the log a rule of its own.
     pub segment_bytes: u64,
+    /// How many segment files are open at most; a few more while they are in use.
+    pub open_files_max: usize,
 }
 
 impl Default for StorageOptions {
-    /// 4 journal files of 64 MiB, blocks of 1 MiB, 128 MiB of cache, segments of 1 GiB.
+    /// 4 journal files of 64 MiB, blocks of 1 MiB, 128 MiB of cache, segments of 1 GiB, 256 open files.
     fn default() -> StorageOptions {
         let journal = JournalOptions { file_bytes: 64 << 20, files_max: 4, block_bytes_max: 1 << 20 };
-        StorageOptions { journal, cache_bytes: 128 << 20, segment_bytes: 1 << 30 }
+        StorageOptions { journal, cache_bytes: 128 << 20, segment_bytes: 1 << 30, open_files_max: 256 }
     }
 }
 
@@ -109,6 +112,7 @@ struct Engine<D: Disk> {
     options: StorageOptions,
     journal: Rc<Journal<D>>,
     logs: RefCell<HashMap<PartitionId, Rc<Log<D>>>>,
+    open_files: Rc<OpenFiles<D>>,
     snapshots: SnapshotSource,
     /// Memory that segments hold, in bytes.
     cached_bytes: Cell<usize>,
@@ -140,7 +144,8 @@ impl<D: Disk> Storage<D> {
         let journal =
             Journal::open(disk.clone(), directory, seed.shard, options.journal.clone(), &seed.journal).await?;
         let journal = Rc::new(journal);
-        let logs = seed.logs.iter().map(|seed| (seed.id, Rc::new(Log::open(data_dir, seed)))).collect();
+        let open_files = OpenFiles::new(options.open_files_max);
+        let logs = seed.logs.iter().map(|seed| (seed.id, Rc::new(Log::open(data_dir, seed, &open_files)))).collect();
         let engine = Rc::new(Engine {
             disk,
             data_dir: data_dir.to_path_buf(),
@@ -148,6 +153,7 @@ impl<D: Disk> Storage<D> {
             options,
             journal: journal.clone(),
             logs: RefCell::new(logs),
+            open_files,
             snapshots,
             cached_bytes: Cell::new(0),
             evictable: RefCell::default(),
@@ -171,7 +177,9 @@ impl<D: Disk> Storage<D> {
     /// The log of a partition, made when there is none, with its files in `directory` below the data directory.
     pub fn open_log(&self, id: PartitionId, directory: &Path) -> Rc<Log<D>> {
         let mut logs = self.engine.logs.borrow_mut();
-        let open = || Rc::new(Log::open(&self.engine.data_dir, &LogSeed::new(id, directory.to_path_buf())));
+        let engine = &self.engine;
+        let seed = || LogSeed::new(id, directory.to_path_buf());
+        let open = || Rc::new(Log::open(&engine.data_dir, &seed(), &engine.open_files));
         logs.entry(id).or_insert_with(open).clone()
     }
 
@@ -303,6 +311,11 @@ impl<D: Disk> Storage<D> {
     /// Bytes that segments hold in memory.
     pub fn cached_bytes(&self) -> usize {
         self.engine.cached_bytes.get()
+    }
+
+    /// How many segment files are open.
+    pub fn open_files(&self) -> usize {
+        self.engine.open_files.count()
     }
 
     /// Stops cleanly: takes no more appends, makes everything durable in segments, writes a checkpoint that covers the

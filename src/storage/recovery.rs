@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use bytes::Bytes;
 
@@ -20,6 +21,7 @@ use super::journal::block::{Entry, EntryKind, FileHeader};
 use super::journal::scan::{Damage, FileBytes, ScanError, scan};
 use super::journal::writer::JournalStart;
 use super::log::{Log, LogPosition, LogSeed, Rolling};
+use super::segment::open_files::OpenFiles;
 use super::segment::{base_offset_of, file_name};
 use crate::disk::{ALIGNMENT, Disk, DiskError, DiskFile, OpenMode, align_up};
 use crate::record::BatchHeader;
@@ -27,6 +29,9 @@ use crate::vocabulary::{Offset, PartitionId, ShardId};
 
 /// The directory of the journals, in the data directory.
 pub const JOURNAL_DIRECTORY: &str = "journal";
+
+/// How many segment files are open at most while partitions are replayed, one after the other.
+const OPEN_FILES_MAX: usize = 16;
 
 /// The directory of a shard's journal.
 pub fn journal_directory(data_dir: &Path, shard: ShardId) -> PathBuf {
@@ -102,6 +107,7 @@ pub struct Recovery<D: Disk> {
     checkpointed: BTreeMap<PartitionId, CheckpointedLog>,
     entries: BTreeMap<PartitionId, Vec<Entry>>,
     seeds: BTreeMap<PartitionId, LogSeed>,
+    open_files: Rc<OpenFiles<D>>,
 }
 
 /// What a shard starts with.
@@ -134,6 +140,7 @@ impl<D: Disk> Recovery<D> {
             checkpointed: BTreeMap::new(),
             entries: BTreeMap::new(),
             seeds: BTreeMap::new(),
+            open_files: OpenFiles::new(OPEN_FILES_MAX),
             disk,
         };
         for name in recovery.disk.list(&data_dir.join(JOURNAL_DIRECTORY)).await? {
@@ -278,7 +285,7 @@ impl<D: Disk> Recovery<D> {
                 // Deleted: only the state above the log has a use for it.
                 seed.end = LogPosition::start_at(end);
             } else {
-                let log = log.get_or_insert_with(|| Log::open(&self.data_dir, &seed));
+                let log = log.get_or_insert_with(|| Log::open(&self.data_dir, &seed, &self.open_files));
                 log.append(&entry.payload, &header, entry.leader_epoch, rolling);
             }
             if entry.base_offset >= snapshot_offset {
@@ -317,7 +324,7 @@ impl<D: Disk> Recovery<D> {
 
     /// A partition's log as replayed, to be read before the shards start; its durable end is its end.
     pub fn log(&self, id: PartitionId) -> Option<Log<D>> {
-        self.seeds.get(&id).map(|seed| Log::open(&self.data_dir, seed))
+        self.seeds.get(&id).map(|seed| Log::open(&self.data_dir, seed, &self.open_files))
     }
 
     /// Writes the checkpoints of shards `0..shards`, each with the partitions that `owner` gives it, and removes what

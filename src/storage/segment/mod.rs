@@ -14,12 +14,13 @@
 
 pub mod chunk;
 pub mod index;
+pub mod open_files;
 mod read;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use crate::disk::{ALIGNMENT, Disk, DiskBuffer, DiskFile, DiskResult, OpenMode, align_down, align_up};
 use crate::record::BatchHeader;
@@ -27,6 +28,7 @@ use crate::storage::notify::Notify;
 use crate::vocabulary::{LeaderEpoch, Offset, TimestampMs};
 use chunk::{CHUNK_BYTES, Chunk};
 use index::Index;
+use open_files::OpenFiles;
 pub use read::{ReadError, Records};
 
 /// A new file is durable when its name is, and the names of the directories that may be new with it: partition, topic,
@@ -52,6 +54,12 @@ pub struct Segment<D: Disk> {
     flushed: Notify,
     /// Deleted: its file is not made again.
     removed: Cell<bool>,
+    /// Where it says that it has opened its file.
+    open_files: Rc<OpenFiles<D>>,
+    /// Whether its file was used since [`OpenFiles`] last looked.
+    used: Cell<bool>,
+    /// Itself, for [`OpenFiles`].
+    me: Weak<Segment<D>>,
 }
 
 struct State<D: Disk> {
@@ -84,13 +92,21 @@ pub fn base_offset_of(name: &str) -> Option<Offset> {
 
 impl<D: Disk> Segment<D> {
     /// A new, empty segment, to append to. Touches no disk.
-    pub fn new(directory: &Path, base_offset: Offset) -> Segment<D> {
-        Segment::with(directory, base_offset, 0, Some(Index::new(base_offset)), false, false)
+    pub fn new(directory: &Path, base_offset: Offset, open_files: &Rc<OpenFiles<D>>) -> Rc<Segment<D>> {
+        Segment::with(directory, base_offset, 0, Some(Index::new(base_offset)), false, open_files)
     }
 
     /// A segment that an earlier run left, with `len` bytes in its file; `finished` when the file ends there.
-    pub fn existing(directory: &Path, base_offset: Offset, len: u64, finished: bool) -> Segment<D> {
-        Segment::with(directory, base_offset, len, None, true, finished)
+    pub fn existing(
+        directory: &Path,
+        base_offset: Offset,
+        len: u64,
+        finished: bool,
+        open_files: &Rc<OpenFiles<D>>,
+    ) -> Rc<Segment<D>> {
+        let segment = Segment::with(directory, base_offset, len, None, true, open_files);
+        segment.state.borrow_mut().finished = finished;
+        segment
     }
 
     fn with(
@@ -99,8 +115,8 @@ impl<D: Disk> Segment<D> {
         len: u64,
         index: Option<Index>,
         sealed: bool,
-        finished: bool,
-    ) -> Segment<D> {
+        open_files: &Rc<OpenFiles<D>>,
+    ) -> Rc<Segment<D>> {
         let state = State {
             len,
             written: len,
@@ -110,16 +126,19 @@ impl<D: Disk> Segment<D> {
             file: None,
             first_timestamp: None,
             sealed,
-            finished,
+            finished: false,
         };
-        Segment {
+        Rc::new_cyclic(|me| Segment {
             base_offset,
             directory: directory.to_path_buf(),
             state: RefCell::new(state),
             flushing: Cell::new(false),
             flushed: Notify::default(),
             removed: Cell::new(false),
-        }
+            open_files: open_files.clone(),
+            used: Cell::new(false),
+            me: me.clone(),
+        })
     }
 
     /// The offset of the first record.
@@ -310,6 +329,7 @@ impl<D: Disk> Segment<D> {
     /// The open file; made with its directory when there is none.
     pub(super) async fn file(&self, disk: &D) -> DiskResult<Rc<D::File>> {
         if let Some(file) = &self.state.borrow().file {
+            self.used.set(true);
             return Ok(file.clone());
         }
         let path = self.directory.join(file_name(self.base_offset, "log"));
@@ -324,19 +344,33 @@ impl<D: Disk> Segment<D> {
             }
             result => result?,
         };
+        // Another call may have opened it meanwhile.
+        let mut state = self.state.borrow_mut();
+        if let Some(file) = &state.file {
+            return Ok(file.clone());
+        }
         let file = Rc::new(file);
-        self.state.borrow_mut().file = Some(file.clone());
+        state.file = Some(file.clone());
+        drop(state);
+        self.open_files.opened(self.me.clone());
         Ok(file)
     }
 
-    /// Closes the file; it opens again on demand.
-    pub fn close_file(&self) {
-        self.state.borrow_mut().file = None;
+    /// Whether the file is open.
+    pub fn has_open_file(&self) -> bool {
+        self.state.borrow().file.is_some()
     }
 
-    /// Drops a sealed segment's index from memory; it is loaded again on demand.
-    pub fn drop_index(&self) {
+    /// Whether the file was used since this was last asked.
+    fn take_used(&self) -> bool {
+        self.used.take()
+    }
+
+    /// Closes the file, and drops the index from memory when the disk has it. Both come back on demand; who uses the file
+    /// now keeps it open.
+    fn release(&self) {
         let mut state = self.state.borrow_mut();
+        state.file = None;
         if state.sealed && state.finished {
             state.index = None;
         }

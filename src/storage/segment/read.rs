@@ -153,11 +153,7 @@ impl<D: Disk> Segment<D> {
         if let Some(records) = self.read_cached(offset, max_bytes, limit) {
             return Ok(records);
         }
-        self.load_index(disk).await?;
-        let start = match &self.state.borrow().index {
-            Some(index) => u64::from(index.position_before_offset(offset)),
-            None => return Err(self.damaged(0, "its index vanished while it was read")),
-        };
+        let start = self.with_index(disk, |index| u64::from(index.position_before_offset(offset))).await?;
         let mut end = limit.min(start + max_bytes as u64 + 2 * u64::from(INTERVAL_BYTES));
         loop {
             let window = self.window(disk, start, end).await?;
@@ -168,10 +164,9 @@ impl<D: Disk> Segment<D> {
                 }
                 BatchHeader::parse(&window[at..]).map_err(|_| Unselected::NotABatch(position))
             };
-            let selected = match &self.state.borrow().index {
-                Some(index) => select(index, header_at, offset, max_bytes as u64, limit),
-                None => return Err(self.damaged(start, "its index vanished while it was read")),
-            };
+            // While the window was read, the index may have had to go.
+            let choose = |index: &Index| select(index, header_at, offset, max_bytes as u64, limit);
+            let selected = self.with_index(disk, choose).await?;
             match selected {
                 Ok((from, to)) if to <= end => {
                     let bytes = window.slice((from - start) as usize..(to - start) as usize);
@@ -276,6 +271,7 @@ impl<D: Disk> Segment<D> {
 
     async fn with_index<T>(&self, disk: &D, look: impl FnOnce(&Index) -> T) -> Result<T, ReadError> {
         self.load_index(disk).await?;
+        // No await between: nothing can drop it.
         match &self.state.borrow().index {
             Some(index) => Ok(look(index)),
             None => Err(self.damaged(0, "its index vanished while it was read")),
