@@ -11,6 +11,8 @@ use crate::disk::{Disk, DiskError};
 
 /// How many partitions are flushed at once: enough for the file system to commit several files' sizes together.
 const FLUSHES_MAX: usize = 16;
+/// How many at the end, when nothing else wants the disk.
+const LAST_FLUSHES_MAX: usize = 64;
 /// How long a full disk is left alone before the next try.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -103,7 +105,7 @@ impl<D: Disk> Engine<D> {
     /// Flushes all logs.
     pub(super) async fn flush_everything(&self) -> Result<(), DiskError> {
         let logs: Vec<_> = self.logs.borrow().values().cloned().collect();
-        for_each_concurrent(logs.iter().map(|log| log.flush(&self.disk)), FLUSHES_MAX).await
+        for_each_concurrent(logs.iter().map(|log| log.flush(&self.disk)), LAST_FLUSHES_MAX).await
     }
 
     /// After a failed write of a segment: whether it is worth another try. A full disk passes, and appends are refused

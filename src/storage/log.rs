@@ -16,7 +16,7 @@ use crate::disk::{Disk, DiskFile, DiskResult, OpenMode};
 use crate::record::BatchHeader;
 use crate::storage::notify::Notify;
 use crate::storage::segment::open_files::OpenFiles;
-use crate::storage::segment::{Flush, ReadError, Records, Segment, base_offset_of, file_name};
+use crate::storage::segment::{Flush, Home, ReadError, Records, Segment, base_offset_of, file_name};
 use crate::vocabulary::{LeaderEpoch, Offset, PartitionId, TimestampMs};
 
 /// A place between two batches of a log.
@@ -114,9 +114,8 @@ impl<D: Disk> std::fmt::Debug for Segment<D> {
 /// One partition's log. Lives on the partition's shard.
 pub struct Log<D: Disk> {
     id: PartitionId,
-    directory: PathBuf,
+    home: Rc<Home<D>>,
     state: RefCell<State<D>>,
-    open_files: Rc<OpenFiles<D>>,
     /// When segments end; `None` for the engine's rule.
     rolling: Cell<Option<Rolling>>,
     /// Notified when the durable end moves, and when the log is deleted.
@@ -139,10 +138,11 @@ struct State<D: Disk> {
 impl<D: Disk> Log<D> {
     /// The log that a seed describes. Touches no disk.
     pub fn open(data_dir: &Path, seed: &LogSeed, open_files: &Rc<OpenFiles<D>>) -> Log<D> {
-        let directory = data_dir.join(&seed.directory);
+        let has_segments = seed.end.bytes > 0;
+        let home = Home::new(data_dir.join(&seed.directory), open_files, has_segments);
         let mut segments = Vec::new();
-        if seed.end.bytes > 0 {
-            segments.push(Segment::existing(&directory, seed.end.segment, seed.end.bytes, false, open_files));
+        if has_segments {
+            segments.push(Segment::existing(&home, seed.end.segment, seed.end.bytes, false));
         }
         let state = State {
             start: seed.start,
@@ -156,14 +156,7 @@ impl<D: Disk> Log<D> {
             deleted: false,
         };
         let rolling = Cell::new(None);
-        Log {
-            id: seed.id,
-            directory,
-            state: RefCell::new(state),
-            open_files: open_files.clone(),
-            rolling,
-            durable_moved: Notify::default(),
-        }
+        Log { id: seed.id, home, state: RefCell::new(state), rolling, durable_moved: Notify::default() }
     }
 
     /// The partition.
@@ -173,7 +166,7 @@ impl<D: Disk> Log<D> {
 
     /// The directory of its files.
     pub fn directory(&self) -> &Path {
-        &self.directory
+        self.home.directory()
     }
 
     /// The offset of the first record (Kafka's log start offset).
@@ -307,7 +300,7 @@ impl<D: Disk> Log<D> {
                 last.seal();
                 sealed = state.appending.then(|| last.clone());
             }
-            state.segments.push(Segment::new(&self.directory, base_offset, &self.open_files));
+            state.segments.push(Segment::new(&self.home, base_offset));
             state.appending = true;
         }
         let segment = state.segments.last().expect("pushed above when there was none").clone();
@@ -471,13 +464,13 @@ impl<D: Disk> Log<D> {
             state.segments.first().map_or(state.end.offset, |first| first.base_offset())
         };
         let mut older = Vec::new();
-        for name in disk.list(&self.directory).await.map_err(ReadError::Disk)? {
+        for name in disk.list(self.home.directory()).await.map_err(ReadError::Disk)? {
             let Some(base_offset) = base_offset_of(&name).filter(|&base| base < known_from) else { continue };
-            let path = self.directory.join(file_name(base_offset, "log"));
+            let path = self.home.directory().join(file_name(base_offset, "log"));
             let file = disk.open(&path, OpenMode::Existing).await.map_err(ReadError::Disk)?;
             let len = file.size().await.map_err(ReadError::Disk)?;
             if len > 0 {
-                older.push(Segment::existing(&self.directory, base_offset, len, true, &self.open_files));
+                older.push(Segment::existing(&self.home, base_offset, len, true));
             }
         }
         older.sort_by_key(|segment| segment.base_offset());

@@ -21,6 +21,7 @@ use super::journal::block::{Entry, EntryKind, FileHeader};
 use super::journal::scan::{Damage, FileBytes, ScanError, scan};
 use super::journal::writer::JournalStart;
 use super::log::{Log, LogPosition, LogSeed, Rolling};
+use super::notify::for_each_concurrent;
 use super::segment::open_files::OpenFiles;
 use super::segment::{base_offset_of, file_name};
 use crate::disk::{ALIGNMENT, Disk, DiskError, DiskFile, OpenMode, align_up};
@@ -30,8 +31,12 @@ use crate::vocabulary::{Offset, PartitionId, ShardId};
 /// The directory of the journals, in the data directory.
 pub const JOURNAL_DIRECTORY: &str = "journal";
 
-/// How many segment files are open at most while partitions are replayed, one after the other.
-const OPEN_FILES_MAX: usize = 16;
+/// How many partitions' replayed records are in memory at once, before they are written.
+const WRITTEN_TOGETHER: usize = 1024;
+/// How many partitions are written at once.
+const WRITES_MAX: usize = 64;
+/// How many segment files are open at most.
+const OPEN_FILES_MAX: usize = WRITES_MAX;
 
 /// The directory of a shard's journal.
 pub fn journal_directory(data_dir: &Path, shard: ShardId) -> PathBuf {
@@ -108,6 +113,15 @@ pub struct Recovery<D: Disk> {
     entries: BTreeMap<PartitionId, Vec<Entry>>,
     seeds: BTreeMap<PartitionId, LogSeed>,
     open_files: Rc<OpenFiles<D>>,
+}
+
+/// A partition that was replayed in memory.
+struct Replayed<D: Disk> {
+    directory: PathBuf,
+    /// Segments from this offset on are what an earlier run wrote, and go.
+    from: Offset,
+    /// The records; `None` when all of them are deleted.
+    log: Option<Log<D>>,
 }
 
 /// What a shard starts with.
@@ -229,20 +243,37 @@ impl<D: Disk> Recovery<D> {
         let ids = self.checkpointed.keys().chain(self.entries.keys()).copied();
         let ids: std::collections::BTreeSet<PartitionId> =
             ids.filter(|id| wanted(*id) && !self.seeds.contains_key(id)).collect();
+        let mut replayed = Vec::new();
         for id in ids {
             let Some(directory) = state.directory(id) else { continue };
-            let seed = self.replay_partition(id, directory, state).await?;
-            self.seeds.insert(id, seed);
+            replayed.extend(self.replay_partition(id, directory, state)?);
+            if replayed.len() >= WRITTEN_TOGETHER {
+                self.write_replayed(std::mem::take(&mut replayed)).await?;
+            }
         }
-        Ok(())
+        self.write_replayed(replayed).await
     }
 
-    async fn replay_partition(
+    /// Makes what was replayed durable in segments: of many partitions at once, so that the file system commits their
+    /// files' names and sizes together.
+    async fn write_replayed(&self, replayed: Vec<Replayed<D>>) -> Result<(), RecoveryError> {
+        let writes = replayed.iter().map(|one| async move {
+            self.remove_segments_from(&one.directory, one.from).await?;
+            match &one.log {
+                Some(log) => log.flush(&self.disk).await,
+                None => Ok(()),
+            }
+        });
+        Ok(for_each_concurrent(writes, WRITES_MAX).await?)
+    }
+
+    /// Brings a partition to its end in memory; what of it has to be written, if anything.
+    fn replay_partition(
         &mut self,
         id: PartitionId,
         directory: PathBuf,
         state: &mut impl Replay,
-    ) -> Result<LogSeed, RecoveryError> {
+    ) -> Result<Option<Replayed<D>>, RecoveryError> {
         let malformed = |what: String| RecoveryError::Malformed { id, what };
         let mut seed = LogSeed::new(id, directory);
         let mut snapshot_offset = 0;
@@ -263,9 +294,10 @@ impl<D: Disk> Recovery<D> {
         if batches.iter().all(|entry| entry.base_offset < seed.end.offset) {
             // Only where damage was accepted is the start behind the end.
             seed.end = if seed.start > seed.end.offset { LogPosition::start_at(seed.start) } else { seed.end };
-            return Ok(seed);
+            self.seeds.insert(id, seed);
+            return Ok(None);
         }
-        self.remove_segments_from(&seed).await?;
+        let from = seed.end.offset;
         let rolling = Rolling { bytes: self.segment_bytes, after_ms: None };
         let mut log: Option<Log<D>> = None;
         for entry in batches {
@@ -292,23 +324,23 @@ impl<D: Disk> Recovery<D> {
                 state.apply(id, &header, entry.base_offset);
             }
         }
-        if let Some(log) = log {
-            log.flush(&self.disk).await?;
+        if let Some(log) = &log {
             seed.end = log.end();
         }
         if seed.start > seed.end.offset {
             seed.end = LogPosition::start_at(seed.start);
         }
-        Ok(seed)
+        let directory = self.data_dir.join(&seed.directory);
+        self.seeds.insert(id, seed);
+        Ok(Some(Replayed { directory, from, log }))
     }
 
     /// Removes what an earlier run wrote behind the checkpointed end: the journal has it, and may lay it out anew.
-    async fn remove_segments_from(&self, seed: &LogSeed) -> Result<(), DiskError> {
-        let directory = self.data_dir.join(&seed.directory);
+    async fn remove_segments_from(&self, directory: &Path, from: Offset) -> Result<(), DiskError> {
         let mut removed = false;
-        for name in self.disk.list(&directory).await? {
+        for name in self.disk.list(directory).await? {
             let Some(base_offset) = base_offset_of(&name) else { continue };
-            if base_offset >= seed.end.offset {
+            if base_offset >= from {
                 self.disk.remove(&directory.join(name)).await?;
                 let index = directory.join(file_name(base_offset, "index"));
                 match self.disk.remove(&index).await {
@@ -319,7 +351,7 @@ impl<D: Disk> Recovery<D> {
             }
         }
         // One that came back after a crash would lie in the middle of what is written now.
-        if removed { self.disk.sync_dir(&directory).await } else { Ok(()) }
+        if removed { self.disk.sync_dir(directory).await } else { Ok(()) }
     }
 
     /// A partition's log as replayed, to be read before the shards start; its durable end is its end.

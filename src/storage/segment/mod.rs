@@ -44,18 +44,46 @@ pub enum Flush {
     Everything,
 }
 
+/// Where a partition's segments are. Shared by all of them.
+pub struct Home<D: Disk> {
+    directory: PathBuf,
+    open_files: Rc<OpenFiles<D>>,
+    /// Whether the names of the directory and of those above it are known to be durable.
+    durable: Cell<bool>,
+}
+
+impl<D: Disk> Home<D> {
+    /// The segments in `directory`; `durable` when that has segments that a crash does not take away.
+    pub fn new(directory: PathBuf, open_files: &Rc<OpenFiles<D>>, durable: bool) -> Rc<Home<D>> {
+        Rc::new(Home { directory, open_files: open_files.clone(), durable: Cell::new(durable) })
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Makes the name of a new file durable.
+    async fn sync_names(&self, disk: &D) -> DiskResult<()> {
+        let directories = if self.durable.get() { 1 } else { DIRECTORIES_SYNCED };
+        for directory in self.directory.ancestors().take(directories) {
+            disk.sync_dir(directory).await?;
+        }
+        self.durable.set(true);
+        Ok(())
+    }
+}
+
 /// One segment of one partition. Lives on the partition's shard.
 pub struct Segment<D: Disk> {
     base_offset: Offset,
-    directory: PathBuf,
+    home: Rc<Home<D>>,
     state: RefCell<State<D>>,
     /// One flush at a time: pieces of two would overlap.
     flushing: Cell<bool>,
     flushed: Notify,
     /// Deleted: its file is not made again.
     removed: Cell<bool>,
-    /// Where it says that it has opened its file.
-    open_files: Rc<OpenFiles<D>>,
     /// Whether its file was used since [`OpenFiles`] last looked.
     used: Cell<bool>,
     /// Itself, for [`OpenFiles`].
@@ -92,31 +120,18 @@ pub fn base_offset_of(name: &str) -> Option<Offset> {
 
 impl<D: Disk> Segment<D> {
     /// A new, empty segment, to append to. Touches no disk.
-    pub fn new(directory: &Path, base_offset: Offset, open_files: &Rc<OpenFiles<D>>) -> Rc<Segment<D>> {
-        Segment::with(directory, base_offset, 0, Some(Index::new(base_offset)), false, open_files)
+    pub fn new(home: &Rc<Home<D>>, base_offset: Offset) -> Rc<Segment<D>> {
+        Segment::with(home, base_offset, 0, Some(Index::new(base_offset)), false)
     }
 
     /// A segment that an earlier run left, with `len` bytes in its file; `finished` when the file ends there.
-    pub fn existing(
-        directory: &Path,
-        base_offset: Offset,
-        len: u64,
-        finished: bool,
-        open_files: &Rc<OpenFiles<D>>,
-    ) -> Rc<Segment<D>> {
-        let segment = Segment::with(directory, base_offset, len, None, true, open_files);
+    pub fn existing(home: &Rc<Home<D>>, base_offset: Offset, len: u64, finished: bool) -> Rc<Segment<D>> {
+        let segment = Segment::with(home, base_offset, len, None, true);
         segment.state.borrow_mut().finished = finished;
         segment
     }
 
-    fn with(
-        directory: &Path,
-        base_offset: Offset,
-        len: u64,
-        index: Option<Index>,
-        sealed: bool,
-        open_files: &Rc<OpenFiles<D>>,
-    ) -> Rc<Segment<D>> {
+    fn with(home: &Rc<Home<D>>, base_offset: Offset, len: u64, index: Option<Index>, sealed: bool) -> Rc<Segment<D>> {
         let state = State {
             len,
             written: len,
@@ -130,12 +145,11 @@ impl<D: Disk> Segment<D> {
         };
         Rc::new_cyclic(|me| Segment {
             base_offset,
-            directory: directory.to_path_buf(),
+            home: home.clone(),
             state: RefCell::new(state),
             flushing: Cell::new(false),
             flushed: Notify::default(),
             removed: Cell::new(false),
-            open_files: open_files.clone(),
             used: Cell::new(false),
             me: me.clone(),
         })
@@ -282,7 +296,7 @@ impl<D: Disk> Segment<D> {
         self.flushing.set(false);
         self.flushed.notify();
         for extension in ["log", "index"] {
-            match disk.remove(&self.directory.join(file_name(self.base_offset, extension))).await {
+            match disk.remove(&self.home.directory().join(file_name(self.base_offset, extension))).await {
                 Err(error) if error.is_not_found() => {}
                 result => result?,
             }
@@ -332,14 +346,14 @@ impl<D: Disk> Segment<D> {
             self.used.set(true);
             return Ok(file.clone());
         }
-        let path = self.directory.join(file_name(self.base_offset, "log"));
+        let path = self.home.directory().join(file_name(self.base_offset, "log"));
         let file = match disk.open(&path, OpenMode::Existing).await {
             Err(error) if error.is_not_found() && !self.removed.get() => {
-                disk.create_dir_all(&self.directory).await?;
-                let file = disk.open(&path, OpenMode::OpenOrCreate).await?;
-                for directory in self.directory.ancestors().take(DIRECTORIES_SYNCED) {
-                    disk.sync_dir(directory).await?;
+                if !self.home.durable.get() {
+                    disk.create_dir_all(self.home.directory()).await?;
                 }
+                let file = disk.open(&path, OpenMode::OpenOrCreate).await?;
+                self.home.sync_names(disk).await?;
                 file
             }
             result => result?,
@@ -352,7 +366,7 @@ impl<D: Disk> Segment<D> {
         let file = Rc::new(file);
         state.file = Some(file.clone());
         drop(state);
-        self.open_files.opened(self.me.clone());
+        self.home.open_files.opened(self.me.clone());
         Ok(file)
     }
 
@@ -382,7 +396,7 @@ impl<D: Disk> Segment<D> {
             // A segment of an earlier run whose file only had to be cut: its index is made when it is read.
             None => return Ok(()),
         };
-        let path = self.directory.join(file_name(self.base_offset, "index"));
+        let path = self.home.directory().join(file_name(self.base_offset, "index"));
         let file = disk.open(&path, OpenMode::OpenOrCreate).await?;
         let mut buffer = file.allocate(align_up(bytes.len() as u64) as usize);
         buffer.bytes_mut()[..bytes.len()].copy_from_slice(&bytes);

@@ -44,17 +44,19 @@ impl<D: Disk> OpenFiles<D> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::path::PathBuf;
 
     use super::*;
     use crate::disk::sim::{SimDisk, SimExecutor, SimOptions};
+    use crate::storage::segment::Home;
 
     #[test]
     fn what_was_not_used_is_closed_first_and_opens_again() {
         let executor = SimExecutor::new(1);
         let disk = SimDisk::new(&executor.clock(), 1, SimOptions::default());
         let files = OpenFiles::new(3);
-        let segments: Vec<_> = (0..5).map(|base| Segment::new(Path::new("/data"), base, &files)).collect();
+        let home = Home::new(PathBuf::from("/data"), &files, false);
+        let segments: Vec<_> = (0..5).map(|base| Segment::new(&home, base)).collect();
         let use_it = |index: usize| drop(executor.run_until(segments[index].file(&disk)).expect("a file"));
         let open = || segments.iter().map(|segment| segment.has_open_file()).collect::<Vec<_>>();
         for index in [0, 1, 2, 0] {

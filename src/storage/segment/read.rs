@@ -336,7 +336,7 @@ impl<D: Disk> Segment<D> {
     }
 
     async fn read_index_file(&self, disk: &D) -> Result<Option<Index>, ReadError> {
-        let path = self.directory.join(file_name(self.base_offset, "index"));
+        let path = self.home.directory().join(file_name(self.base_offset, "index"));
         let file = match disk.open(&path, OpenMode::Existing).await {
             Err(error) if error.is_not_found() => return Ok(None),
             result => result?,
@@ -380,6 +380,6 @@ impl<D: Disk> Segment<D> {
     }
 
     fn damaged(&self, position: u64, what: &'static str) -> ReadError {
-        ReadError::Damaged { path: self.directory.join(file_name(self.base_offset, "log")), position, what }
+        ReadError::Damaged { path: self.home.directory().join(file_name(self.base_offset, "log")), position, what }
     }
 }
