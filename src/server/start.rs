@@ -288,12 +288,16 @@ impl Running {
     }
 }
 
+/// Threads of an executor for what has no place in its ring: mostly fsync of directories, of which the file system commits
+/// those together that come at once.
+const BLOCKING_THREADS: usize = 32;
+
 pub(super) fn executor(placement: Placement, name: &str) -> LocalExecutorBuilder {
     LocalExecutorBuilder::new(placement)
         .name(name)
         .io_memory(IO_MEMORY_BYTES)
         .preempt_timer(Duration::from_millis(1))
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(2))
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
 }
 
 /// Why the first of the shards to end has ended. An executor that could not be made ends without a word, and only joining

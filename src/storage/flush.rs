@@ -12,7 +12,7 @@ use crate::disk::{Disk, DiskError};
 /// How many partitions are flushed at once: enough for the file system to commit several files' sizes together.
 const FLUSHES_MAX: usize = 16;
 /// How many at the end, when nothing else wants the disk.
-const LAST_FLUSHES_MAX: usize = 64;
+const LAST_FLUSHES_MAX: usize = 256;
 /// How long a full disk is left alone before the next try.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
 

@@ -1,9 +1,11 @@
 //! Waking what waits on a shard: plain lists of wakers, so that the engine runs on any single-threaded executor.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
 /// A condition that tasks wait for: checked again after each [`Notify::notify`].
 #[derive(Default)]
@@ -92,40 +94,23 @@ impl Drop for Notified<'_> {
 
 /// Runs the futures concurrently within one task, at most `limit` at once; returns the first error when all that had
 /// started have ended.
+///
+/// Each future is polled only when it is woken itself. An operation of glommio's keeps a waker of each poll, and a task's
+/// wakers are counted in 16 bits: polling all futures whenever one moves would overflow that with a few hundred of them.
 pub async fn for_each_concurrent<F, E>(futures: impl IntoIterator<Item = F>, limit: usize) -> Result<(), E>
 where
     F: Future<Output = Result<(), E>>,
 {
     let mut waiting = futures.into_iter();
-    let mut running: Vec<Pin<Box<F>>> = Vec::with_capacity(limit);
-    let mut failed = None;
-    poll_fn(|cx| {
-        loop {
-            while failed.is_none() && running.len() < limit {
-                match waiting.next() {
-                    Some(future) => running.push(Box::pin(future)),
-                    None => break,
-                }
-            }
-            let before = running.len();
-            running.retain_mut(|future| match future.as_mut().poll(cx) {
-                Poll::Pending => true,
-                Poll::Ready(Ok(())) => false,
-                Poll::Ready(Err(error)) => {
-                    failed.get_or_insert(error);
-                    false
-                }
-            });
-            if running.is_empty() && (before == 0 || failed.is_some()) {
-                return Poll::Ready(());
-            }
-            if running.len() == before {
-                return Poll::Pending;
-            }
+    let mut running: FuturesUnordered<F> = waiting.by_ref().take(limit).collect();
+    let mut outcome = Ok(());
+    while let Some(ended) = running.next().await {
+        outcome = outcome.and(ended);
+        if outcome.is_ok() {
+            running.extend(waiting.next());
         }
-    })
-    .await;
-    failed.map_or(Ok(()), Err)
+    }
+    outcome
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub const JOURNAL_DIRECTORY: &str = "journal";
 /// How many partitions' replayed records are in memory at once, before they are written.
 const WRITTEN_TOGETHER: usize = 1024;
 /// How many partitions are written at once.
-const WRITES_MAX: usize = 64;
+const WRITES_MAX: usize = 256;
 /// How many segment files are open at most.
 const OPEN_FILES_MAX: usize = WRITES_MAX;
 
