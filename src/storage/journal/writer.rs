@@ -234,7 +234,7 @@ impl<D: Disk> Journal<D> {
         if opens {
             let sequence = state.next_sequence;
             state.next_sequence += 1;
-            let commit = Rc::new(Commit::default());
+            let commit = Rc::new(Commit::new(sequence));
             let (entries, ends) = (Vec::new(), Vec::new());
             state.open.push_back(OpenBlock { sequence, entries, ends, payload_len: 0, commit });
         }
