@@ -18,19 +18,3 @@ fn the_engine_keeps_its_promises_over_crashes_faults_and_damage() {
         panic!("this history failed; again with CORELOG_HISTORY_SEED={seed}: {what}");
     }
 }
-
-#[test]
-#[ignore]
-fn survey() {
-    std::panic::set_hook(Box::new(|_| {}));
-    let mut kinds = std::collections::BTreeMap::<String, Vec<u64>>::new();
-    for seed in 0..400 {
-        if let Some(text) = history::failure_of(seed) {
-            let text: String = text.chars().filter(|c| !c.is_ascii_digit()).take(170).collect();
-            kinds.entry(text).or_default().push(seed);
-        }
-    }
-    for (kind, seeds) in kinds {
-        eprintln!("{} {:?}: {kind}", seeds.len(), &seeds[..seeds.len().min(4)]);
-    }
-}

@@ -38,7 +38,6 @@ impl<D: Disk> Engine<D> {
                     }
                 }
             }
-            self.disk_full.set(false);
             self.evictable.borrow_mut().push_back(Rc::downgrade(&segment));
             self.evict();
         }
@@ -87,10 +86,7 @@ impl<D: Disk> Engine<D> {
     async fn flush_log(&self, log: &Rc<Log<D>>) -> Result<(), DiskError> {
         loop {
             match log.flush(&self.disk).await {
-                Ok(()) => {
-                    self.disk_full.set(false);
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 Err(error) => {
                     if !self.survives(&error).await {
                         return Err(error);
@@ -100,10 +96,69 @@ impl<D: Disk> Engine<D> {
         }
     }
 
+    /// Flushes one log; an error fences the shard, unless the disk is full. A failed sync has lost what it covered: the
+    /// next one would succeed, and a checkpoint after it would name what is gone.
+    pub(super) async fn flush_once(&self, log: &Rc<Log<D>>) -> Result<(), DiskError> {
+        let flushed = log.flush(&self.disk).await;
+        if let Err(error) = &flushed
+            && !error.is_full()
+        {
+            self.fence(error);
+        }
+        flushed
+    }
+
     /// Flushes all logs.
     pub(super) async fn flush_everything(&self) -> Result<(), DiskError> {
         let logs: Vec<_> = self.logs.borrow().values().cloned().collect();
-        for_each_concurrent(logs.iter().map(|log| log.flush(&self.disk)), FLUSHES_MAX).await
+        for_each_concurrent(logs.iter().map(|log| self.flush_once(log)), FLUSHES_MAX).await
+    }
+
+    /// Keeps the reserve as large as the journal, and appends refused while it cannot be.
+    pub(super) async fn keep_room(self: Rc<Self>) {
+        loop {
+            if self.journal.fenced().is_some() || self.stopping.get() {
+                return;
+            }
+            let wanted = self.journal.bytes();
+            if self.reserve.held() < wanted && !self.disk_full.get() {
+                match self.reserve.take(&self.disk, wanted).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_full() => self.disk_full.set(true),
+                    Err(error) => return self.fence(&error),
+                }
+                continue;
+            }
+            if self.journal.lacks_room() {
+                let error = match self.reserve.release(&self.disk).await {
+                    Ok(_) => None,
+                    Err(error) => Some(error),
+                };
+                if let Some(error) = error {
+                    return self.fence(&error);
+                }
+                self.disk_full.set(true);
+                self.journal.try_for_room();
+            }
+            if !self.disk_full.get() {
+                self.journal.progress.notified().await;
+                continue;
+            }
+            self.disk.sleep(FULL_DISK_PAUSE).await;
+            if self.stopping.get() || self.journal.fenced().is_some() {
+                return;
+            }
+            match self.reserve.take(&self.disk, self.journal.bytes()).await {
+                Ok(()) => self.disk_full.set(false),
+                Err(error) if error.is_full() => {}
+                Err(error) => return self.fence(&error),
+            }
+        }
+    }
+
+    fn fence(&self, error: &DiskError) {
+        self.journal.fence(&error.to_string());
+        self.filled.notify();
     }
 
     /// After a failed write of a segment: whether it is worth another try. A full disk passes, and appends are refused
@@ -112,14 +167,22 @@ impl<D: Disk> Engine<D> {
         if self.journal.fenced().is_some() {
             return false;
         }
-        if error.is_full() {
-            self.disk_full.set(true);
-            self.disk.sleep(FULL_DISK_PAUSE).await;
-            return true;
+        if !error.is_full() {
+            self.fence(error);
+            return false;
         }
-        self.journal.fence(&error.to_string());
-        self.filled.notify();
-        false
+        self.disk_full.set(true);
+        match self.reserve.release(&self.disk).await {
+            Ok(true) => {}
+            Ok(false) => self.disk.sleep(FULL_DISK_PAUSE).await,
+            Err(error) => {
+                self.fence(&error);
+                return false;
+            }
+        }
+        // The one that is to make the reserve anew waits there.
+        self.journal.progress.notify();
+        true
     }
 
     /// Drops written chunks from memory, oldest first, until the cache is within its budget or none is left to drop.

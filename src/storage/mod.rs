@@ -17,6 +17,7 @@ pub mod journal;
 pub mod log;
 pub mod notify;
 pub mod recovery;
+pub mod reserve;
 pub mod segment;
 
 use std::cell::{Cell, RefCell};
@@ -37,6 +38,7 @@ use journal::writer::{Journal, JournalOptions, WRITERS};
 use log::{Log, LogReadError, LogSeed, Rolling};
 use notify::Notify;
 use recovery::{ShardSeed, journal_directory};
+use reserve::Reserve;
 use segment::{ReadError, Records, Segment};
 
 /// The engine's bounds, for one shard.
@@ -120,7 +122,9 @@ struct Engine<D: Disk> {
     /// One checkpoint at a time: they go through the same temporary file.
     checkpointing: Cell<bool>,
     checkpointed: Notify,
+    /// Appends are refused, and the reserve is not whole.
     disk_full: Cell<bool>,
+    reserve: Reserve,
     stopping: Cell<bool>,
 }
 
@@ -137,8 +141,14 @@ impl<D: Disk> Storage<D> {
         snapshots: SnapshotSource,
     ) -> DiskResult<(Storage<D>, Vec<Loop>)> {
         let directory = journal_directory(data_dir, seed.shard);
+        let reserve = Reserve::new(&directory);
         let journal =
             Journal::open(disk.clone(), directory, seed.shard, options.journal.clone(), &seed.journal).await?;
+        let disk_full = match reserve.take(&disk, journal.bytes()).await {
+            Ok(()) => false,
+            Err(error) if error.is_full() => true,
+            Err(error) => return Err(error),
+        };
         let journal = Rc::new(journal);
         let logs = seed.logs.iter().map(|seed| (seed.id, Rc::new(Log::open(data_dir, seed)))).collect();
         let engine = Rc::new(Engine {
@@ -155,7 +165,8 @@ impl<D: Disk> Storage<D> {
             filled: Notify::default(),
             checkpointing: Cell::new(false),
             checkpointed: Notify::default(),
-            disk_full: Cell::new(false),
+            disk_full: Cell::new(disk_full),
+            reserve,
             stopping: Cell::new(false),
         });
         let mut loops: Vec<Loop> = Vec::new();
@@ -165,6 +176,7 @@ impl<D: Disk> Storage<D> {
         loops.push(Box::pin(journal.sync_blocks()));
         loops.push(Box::pin(engine.clone().write_full_chunks()));
         loops.push(Box::pin(engine.clone().release_journal_files()));
+        loops.push(Box::pin(engine.clone().keep_room()));
         Ok((Storage { engine }, loops))
     }
 
@@ -194,7 +206,7 @@ impl<D: Disk> Storage<D> {
         if engine.stopping.get() {
             return Err(Fenced { shard: engine.shard.0, reason: "the broker is stopping".into() }.into());
         }
-        if engine.disk_full.get() {
+        if engine.disk_full.get() && !log.makes_room() {
             return Err(AppendError::DiskFull);
         }
         if log.is_deleted() {
@@ -248,7 +260,7 @@ impl<D: Disk> Storage<D> {
     pub async fn trim(&self, log: &Rc<Log<D>>) -> Result<u64, LogReadError> {
         let disk = &self.engine.disk;
         if log.start() > log.synced().offset {
-            match log.flush(disk).await {
+            match self.engine.flush_once(log).await {
                 // Segments that are written already can go all the same, and make room.
                 Err(error) if error.is_full() => {}
                 result => result.map_err(ReadError::Disk)?,
@@ -315,7 +327,12 @@ impl<D: Disk> Storage<D> {
         engine.stopping.set(true);
         engine.filled.notify();
         engine.journal.all_durable().await?;
-        engine.flush_everything().await?;
+        match engine.flush_everything().await {
+            Err(error) if error.is_full() && engine.reserve.release(&engine.disk).await? => {
+                engine.flush_everything().await?;
+            }
+            result => result?,
+        }
         let (incarnation, sequence) = engine.journal.reached();
         engine.write_checkpoint(incarnation, sequence + 1).await?;
         engine.journal.fence("the broker has stopped");

@@ -20,6 +20,7 @@ use super::journal::block::{Entry, EntryKind, FileHeader};
 use super::journal::scan::{Damage, FileBytes, ScanError, scan};
 use super::journal::writer::JournalStart;
 use super::log::{Log, LogPosition, LogSeed, Rolling};
+use super::reserve;
 use super::segment::{base_offset_of, file_name};
 use crate::disk::{ALIGNMENT, Disk, DiskError, DiskFile, OpenMode, align_up};
 use crate::record::BatchHeader;
@@ -286,13 +287,31 @@ impl<D: Disk> Recovery<D> {
             }
         }
         if let Some(log) = log {
-            log.flush(&self.disk).await?;
+            match log.flush(&self.disk).await {
+                Err(error) if error.is_full() => {
+                    self.release_reserves().await?;
+                    log.flush(&self.disk).await?;
+                }
+                result => result?,
+            }
             seed.end = log.end();
         }
         if seed.start > seed.end.offset {
             seed.end = LogPosition::start_at(seed.start);
         }
         Ok(seed)
+    }
+
+    /// Gives up every shard's reserve: what is acknowledged fits into it.
+    async fn release_reserves(&self) -> Result<(), DiskError> {
+        let journals = self.data_dir.join(JOURNAL_DIRECTORY);
+        for name in self.disk.list(&journals).await? {
+            match self.disk.remove(&journals.join(name).join(reserve::FILE_NAME)).await {
+                Err(error) if error.is_not_found() => {}
+                result => result?,
+            }
+        }
+        Ok(())
     }
 
     /// Removes what an earlier run wrote behind the checkpointed end: the journal has it, and may lay it out anew.
@@ -346,7 +365,10 @@ impl<D: Disk> Recovery<D> {
             })
             .collect();
         let mut started: Vec<ShardSeed> = Vec::new();
-        for index in 0..shards as u16 {
+        // A shard that there is no more gets one too: half of its journal removed, and an old checkpoint that asks for the
+        // whole, would look like damage.
+        let gone: Vec<u16> = self.shards.keys().copied().filter(|&index| usize::from(index) >= shards).collect();
+        for index in (0..shards as u16).chain(gone.iter().copied()) {
             let shard = ShardId(index);
             let journal = self.shards.get(&index).cloned().unwrap_or_default();
             let directory = journal_directory(&self.data_dir, shard);
@@ -356,8 +378,16 @@ impl<D: Disk> Recovery<D> {
                 first_sequence: journal.sequence_max + 1,
                 logs: logs.clone(),
             };
-            checkpoint.write(&self.disk, &directory, shard).await?;
-            started.push(ShardSeed { shard, logs: Vec::new(), journal });
+            match checkpoint.write(&self.disk, &directory, shard).await {
+                Err(error) if error.is_full() => {
+                    self.release_reserves().await?;
+                    checkpoint.write(&self.disk, &directory, shard).await?;
+                }
+                result => result?,
+            }
+            if shard.index() < shards {
+                started.push(ShardSeed { shard, logs: Vec::new(), journal });
+            }
         }
         for (id, seed) in self.seeds {
             let Some(shard) = owner(id) else { continue };
@@ -365,7 +395,7 @@ impl<D: Disk> Recovery<D> {
         }
         self.disk.sync_dir(&self.data_dir.join(JOURNAL_DIRECTORY)).await?;
         self.disk.sync_dir(&self.data_dir).await?;
-        for &index in self.shards.keys().filter(|&&index| usize::from(index) >= shards) {
+        for index in gone {
             let directory = journal_directory(&self.data_dir, ShardId(index));
             // Without its checkpoint a half-removed journal would be taken for a whole one: that goes last.
             for name in self.disk.list(&directory).await? {

@@ -11,7 +11,8 @@
 //! 5. a full disk refuses appends or lets them wait, reads go on, and appends are taken again by themselves;
 //! 6. damage to what was acknowledged is an error of recovery or of the read that meets it, which names the file; with the
 //!    bytes restored all is there again. It is never served, and never passed over in silence. Left out are the last
-//!    blocks of a journal that no whole later block knows to be durable: damage there looks as a torn write does.
+//!    blocks of a journal that no whole later block knows to be durable: damage there looks as a torn write does. So is a
+//!    batch's leader epoch in a segment.
 
 pub mod model;
 pub mod producer;
@@ -37,7 +38,10 @@ use corelog::storage::segment::ReadError;
 use corelog::storage::{Loop, Storage, StorageOptions};
 use corelog::vocabulary::{PartitionId, ShardId};
 
-use model::{Block, DATA_DIR, Folded, Model, Modelled, PARTITIONS, Proofs, bytes_of, directory, from_offset, partition};
+use model::{
+    Block, DATA_DIR, Folded, Model, Modelled, PARTITIONS, Proofs, bytes_of, directory, from_offset, is_as_sent,
+    partition,
+};
 use producer::{Producer, Stage, read_all};
 use trouble::{Damage, Trouble};
 
@@ -254,7 +258,8 @@ impl History {
                 }
                 Err(error) => panic!("partition {index}: {error}"),
             };
-            assert!(found == expected, "partition {index} has other bytes than were sent");
+            let damage = self.trouble == Trouble::Damage;
+            assert!(is_as_sent(&found, &expected, damage), "partition {index} has other bytes than were sent");
             let mut refolded = Folded::default();
             for batch in sent.iter() {
                 refolded.fold(id, &BatchHeader::parse(&batch.bytes).unwrap(), batch.base_offset);
@@ -342,9 +347,12 @@ async fn rot(stage: Rc<Stage>, mut random: Random) {
 
 /// Runs a seed; what it panicked with, if it did.
 pub fn failure_of(seed: u64) -> Option<String> {
-    let panic = catch_unwind(AssertUnwindSafe(|| History::new(seed).run())).err()?;
+    let mut history = History::new(seed);
+    let panic = catch_unwind(AssertUnwindSafe(|| history.run())).err()?;
     let text = panic.downcast_ref::<String>().cloned();
-    Some(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
+    let damage = history.damage.try_borrow().ok().and_then(|damage| damage.as_ref().map(Damage::to_string));
+    Some(format!("{text} (trouble: {:?}{})", history.trouble, damage.unwrap_or_default()))
 }
 
 /// Runs these seeds on every processor, each thread prepared by `prepare`; the least that failed, with its panic.

@@ -139,6 +139,21 @@ pub fn bytes_of<'a>(batches: impl Iterator<Item = &'a Sent>, at_least: usize) ->
     bytes
 }
 
+/// Whether `found` is what was sent, byte for byte. With `damage`, but for the batches' leader epochs: the format has
+/// them, alone of all, in no checksum and in no order that must hold.
+pub fn is_as_sent(found: &[u8], sent: &[u8], damage: bool) -> bool {
+    if !damage || found == sent {
+        return found == sent;
+    }
+    let mut masked = found.to_vec();
+    let mut at = 0;
+    while let (Some(epoch), Some(head)) = (masked.get_mut(at + 12..at + 16), sent.get(at..at + 16)) {
+        epoch.copy_from_slice(&head[12..]);
+        at += 12 + i32::from_be_bytes(head[8..12].try_into().expect("four bytes")) as usize;
+    }
+    masked == sent
+}
+
 /// What journal blocks prove, told without a look at their watermarks: whoever appends to a block knows what was
 /// acknowledged before, and so does the block, which is written later.
 #[derive(Default)]

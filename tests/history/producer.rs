@@ -13,7 +13,7 @@ use corelog::storage::segment::ReadError;
 use corelog::storage::{AppendError, Storage};
 use corelog::vocabulary::{Offset, PartitionId, ShardId};
 
-use super::model::{Folded, Model, Modelled, Proofs, Sent, batch, bytes_of, directory, from_offset};
+use super::model::{Folded, Model, Modelled, Proofs, Sent, batch, bytes_of, directory, from_offset, is_as_sent};
 use super::trouble::{Damage, Trouble};
 
 /// How long appends may be refused after a full disk has room again.
@@ -144,7 +144,13 @@ impl Producer {
         let model = self.stage.model.borrow();
         let from = from_offset(&model[&self.id.index].sent, offset).take_while(|batch| batch.base_offset < durable);
         let expected = bytes_of(from, read.len());
-        assert!(expected.starts_with(&read), "partition {} has other bytes at offset {offset}", self.id.index);
+        let is_whole = expected.len() == read.len();
+        let damage = self.stage.trouble == Trouble::Damage;
+        assert!(
+            is_whole && is_as_sent(&read, &expected, damage),
+            "partition {} has other bytes at offset {offset}",
+            self.id.index
+        );
         assert!(!read.is_empty() || offset == end, "partition {} has nothing at offset {offset}", self.id.index);
     }
 

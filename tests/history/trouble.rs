@@ -1,5 +1,6 @@
 //! What goes wrong in a history besides crashes: failing operations, a full disk, and bytes that change on the medium.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -94,6 +95,17 @@ pub struct Damage {
     patches: Vec<Patch>,
 }
 
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.patches.iter().try_for_each(|patch| {
+            let Patch { path, position, original, damaged } = patch;
+            let first = original.iter().zip(damaged).position(|(original, damaged)| original != damaged).unwrap_or(0);
+            write!(f, ", {} at {position}+{}: {:02x} for", path.display(), damaged.len(), damaged[first])?;
+            write!(f, " {:02x} at {}", original[first], *position as usize + first)
+        })
+    }
+}
+
 impl Damage {
     fn inflict(disk: &SimDisk, changes: Vec<(PathBuf, u64, Vec<u8>)>) -> Damage {
         let mut patches = Vec::new();
@@ -120,9 +132,11 @@ impl Damage {
     pub fn undo(self, disk: &SimDisk) {
         for patch in self.patches {
             let Some(bytes) = disk.file_bytes(&patch.path) else { continue };
-            let range = patch.position as usize..patch.position as usize + patch.damaged.len();
-            if bytes.get(range) == Some(&patch.damaged[..]) {
-                disk.damage(&patch.path, patch.position, &patch.original).expect("within the file");
+            let position = patch.position as usize;
+            // The file may have been cut since.
+            let len = patch.damaged.len().min(bytes.len().saturating_sub(position));
+            if len > 0 && bytes[position..position + len] == patch.damaged[..len] {
+                disk.damage(&patch.path, patch.position, &patch.original[..len]).expect("within the file");
             }
         }
     }
@@ -142,7 +156,8 @@ impl Damage {
     pub fn at_rest(disk: &SimDisk, random: &mut Random) -> Option<Damage> {
         let extension = ["journal", "journal", "journal", "log", "log", "log", "index", ""][random.index(8)];
         let sizes = disk.file_sizes();
-        let of_kind = |path: &Path| has_extension(path, extension) || (extension.is_empty() && path.extension().is_none());
+        let of_kind =
+            |path: &Path| has_extension(path, extension) || (extension.is_empty() && path.extension().is_none());
         let files: Vec<_> = sizes.iter().filter(|(path, len)| **len > 0 && of_kind(path)).collect();
         let (path, len) = files.get(random.below(files.len().max(1) as u64) as usize)?;
         let page = used_page(disk, path, **len, random);
@@ -179,7 +194,8 @@ fn used_page(disk: &SimDisk, path: &Path, len: u64, random: &mut Random) -> Opti
 fn flip(disk: &SimDisk, path: &Path, len: u64, random: &mut Random) -> Damage {
     let (page, bytes) = used_page(disk, path, len, random).unwrap_or((0, vec![0]));
     // Headers are small, and what they say is much: half of the flips hit one.
-    let at = if random.coin() { random.index(bytes.len().min(BLOCK_HEADER_LEN + 60)) } else { random.index(bytes.len()) };
+    let at =
+        if random.coin() { random.index(bytes.len().min(BLOCK_HEADER_LEN + 60)) } else { random.index(bytes.len()) };
     let position = page + at as u64;
     let original = disk.file_bytes(path).expect("the file is there")[position as usize];
     Damage::inflict(disk, vec![(path.to_path_buf(), position, vec![original ^ (1 << random.below(8))])])

@@ -27,7 +27,7 @@ use crate::storage::notify::Notify;
 use crate::vocabulary::{LeaderEpoch, Offset, TimestampMs};
 use chunk::{CHUNK_BYTES, Chunk};
 use index::Index;
-pub use read::{ReadError, Records};
+pub use read::{Limit, ReadError, Records};
 
 /// A new file is durable when its name is, and the names of the directories that may be new with it: partition, topic,
 /// all topics, data directory.
