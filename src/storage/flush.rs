@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::log::Log;
+use super::mutation::{self, Mutation};
 use super::notify::for_each_concurrent;
 use super::segment::Flush;
 use super::{Engine, StopError};
@@ -53,7 +54,7 @@ impl<D: Disk> Engine<D> {
                 self.journal.progress.notified().await;
                 continue;
             };
-            let laggards = file.laggards();
+            let laggards = if mutation::is(Mutation::ReleasesWithoutFlush) { Vec::new() } else { file.laggards() };
             let flushes = laggards.iter().map(|log| self.flush_log(log));
             if for_each_concurrent(flushes, FLUSHES_MAX).await.is_err() {
                 return;
@@ -64,7 +65,13 @@ impl<D: Disk> Engine<D> {
             }
             self.evict();
             let (incarnation, last) = (file.incarnation, file.last_sequence());
-            if let Err(error) = self.write_checkpoint(incarnation, last + 1).await {
+            let checkpoint = async {
+                match mutation::is(Mutation::ReleasesWithoutCheckpoint) {
+                    true => Ok(()),
+                    false => self.write_checkpoint(incarnation, last + 1).await,
+                }
+            };
+            if let Err(error) = checkpoint.await {
                 match error {
                     StopError::Fenced(_) => return,
                     StopError::Disk(error) => {
@@ -149,7 +156,7 @@ impl<D: Disk> Engine<D> {
                 return;
             }
             match self.reserve.take(&self.disk, self.journal.bytes()).await {
-                Ok(()) => self.disk_full.set(false),
+                Ok(()) => self.disk_full.set(mutation::is(Mutation::StaysFull)),
                 Err(error) if error.is_full() => {}
                 Err(error) => return self.fence(&error),
             }
@@ -167,7 +174,7 @@ impl<D: Disk> Engine<D> {
         if self.journal.fenced().is_some() {
             return false;
         }
-        if !error.is_full() {
+        if !error.is_full() || mutation::is(Mutation::FencesOnFull) {
             self.fence(error);
             return false;
         }

@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use crate::disk::{Disk, DiskFile, DiskResult, OpenMode};
 use crate::record::BatchHeader;
+use crate::storage::mutation::{self, Mutation};
 use crate::storage::notify::Notify;
 use crate::storage::segment::{Flush, Limit, ReadError, Records, Segment, base_offset_of, file_name};
 use crate::vocabulary::{LeaderEpoch, Offset, PartitionId, TimestampMs};
@@ -322,6 +323,9 @@ impl<D: Disk> Log<D> {
         let segment = state.segments.last().expect("pushed above when there was none").clone();
         let (bytes, filled) = segment.append(batch, header, base_offset, leader_epoch);
         state.end = LogPosition { offset, segment: segment.base_offset(), bytes: segment.len() };
+        if mutation::is(Mutation::ReadsAboveDurable) {
+            state.durable = state.end;
+        }
         Grown { end: state.end, bytes, full: sealed.or(filled.then_some(segment)) }
     }
 

@@ -15,6 +15,7 @@ pub mod checkpoint;
 mod flush;
 pub mod journal;
 pub mod log;
+pub mod mutation;
 pub mod notify;
 pub mod recovery;
 pub mod reserve;
@@ -36,6 +37,7 @@ use journal::block::{Entry, EntryKind};
 use journal::commit::{Commit, Fenced};
 use journal::writer::{Journal, JournalOptions, WRITERS};
 use log::{Log, LogReadError, LogSeed, Rolling};
+use mutation::Mutation;
 use notify::Notify;
 use recovery::{ShardSeed, journal_directory};
 use reserve::Reserve;
@@ -247,7 +249,7 @@ impl<D: Disk> Storage<D> {
             partition: log.id(),
             kind: EntryKind::LogStart,
             leader_epoch,
-            base_offset: offset,
+            base_offset: if mutation::is(Mutation::ForgetsLogStarts) { 0 } else { offset },
             payload: Bytes::new(),
         };
         Ok(self.engine.journal.append(entry, log.clone(), log.end())?)
@@ -378,10 +380,12 @@ impl<D: Disk> Engine<D> {
             });
             captured.collect()
         };
-        self.journal.set_checkpoint_waits(true);
-        let durable = self.journal.all_durable().await;
-        self.journal.set_checkpoint_waits(false);
-        durable?;
+        if !mutation::is(Mutation::CheckpointsPhantoms) {
+            self.journal.set_checkpoint_waits(true);
+            let durable = self.journal.all_durable().await;
+            self.journal.set_checkpoint_waits(false);
+            durable?;
+        }
         let checkpoint = Checkpoint { incarnation_floor: floor, first_sequence, logs };
         let directory = journal_directory(&self.data_dir, self.shard);
         checkpoint.write(&self.disk, &directory, self.shard).await?;

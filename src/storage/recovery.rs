@@ -20,6 +20,7 @@ use super::journal::block::{Entry, EntryKind, FileHeader};
 use super::journal::scan::{Damage, FileBytes, ScanError, scan};
 use super::journal::writer::JournalStart;
 use super::log::{Log, LogPosition, LogSeed, Rolling};
+use super::mutation::{self, Mutation};
 use super::reserve;
 use super::segment::{base_offset_of, file_name};
 use crate::disk::{ALIGNMENT, Disk, DiskError, DiskFile, OpenMode, align_up};
@@ -168,7 +169,11 @@ impl<D: Disk> Recovery<D> {
         if let Some(damage) = scan.damage.filter(|_| !accept_damage) {
             return Err(RecoveryError::Damaged { shard, damage });
         }
-        for entry in scan.blocks.into_iter().flat_map(|block| block.entries) {
+        let mut blocks = scan.blocks;
+        if mutation::is(Mutation::DropsTheLastBlock) {
+            blocks.pop();
+        }
+        for entry in blocks.into_iter().flat_map(|block| block.entries) {
             self.entries.entry(entry.partition).or_default().push(entry);
         }
         for log in checkpoint.into_iter().flat_map(|checkpoint| checkpoint.logs) {
@@ -280,7 +285,9 @@ impl<D: Disk> Recovery<D> {
                 seed.end = LogPosition::start_at(end);
             } else {
                 let log = log.get_or_insert_with(|| Log::open(&self.data_dir, &seed));
-                log.append(&entry.payload, &header, entry.leader_epoch, rolling);
+                for _ in 0..1 + usize::from(mutation::is(Mutation::ReplaysTwice)) {
+                    log.append(&entry.payload, &header, entry.leader_epoch, rolling);
+                }
             }
             if entry.base_offset >= snapshot_offset {
                 state.apply(id, &header, entry.base_offset);

@@ -4,7 +4,7 @@
 //!
 //! 1. every acknowledged batch that was not deleted is there after the crash, once, in order, byte for byte, at the offset
 //!    that was returned;
-//! 2. nothing that was never sent appears, offsets have no gap, and what was deleted does not come back;
+//! 2. nothing that was never sent appears, what a reader has seen is there after the crash, offsets have no gap, and what was deleted does not come back;
 //! 3. the state above the log that recovery rebuilds is what the surviving batches add up to;
 //! 4. a failed write or sync fences the shard: nothing is acknowledged afterwards, and what was acknowledged before can be
 //!    read, at once and after a restart;
@@ -224,7 +224,7 @@ impl History {
             let log = storage.open_log(id, &directory(id));
             let end = log.durable().offset;
             let mut model = self.model.borrow_mut();
-            let Modelled { sent, start, start_blocks, start_asked } = model.entry(index).or_default();
+            let Modelled { sent, start, start_blocks, seen, start_asked } = model.entry(index).or_default();
             let found_start = log.start();
             if found_start < *start && start_blocks.iter().any(excused) {
                 return false;
@@ -242,6 +242,7 @@ impl History {
                 }
                 panic!("partition {index} ends at {end}, {} was acknowledged", lost.base_offset);
             }
+            assert!(damaged || *seen <= end, "partition {index} ends at {end}, readers have seen all up to {seen}");
             sent.truncate(survivors);
             let expected = bytes_of(from_offset(sent, found_start), usize::MAX);
             for batch in sent.iter_mut() {

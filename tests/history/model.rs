@@ -113,6 +113,8 @@ pub struct Modelled {
     pub start: Offset,
     /// The blocks that made [`Modelled::start`] durable, in this run.
     pub start_blocks: Vec<Block>,
+    /// What a reader has seen ends here.
+    pub seen: Offset,
     /// Where it starts at most: deletions up to here were asked for.
     pub start_asked: Offset,
 }

@@ -141,7 +141,7 @@ impl Producer {
             Err(error) => panic!("partition {} at offset {offset}: {error}", self.id.index),
         };
         let durable = log.durable().offset;
-        let model = self.stage.model.borrow();
+        let mut model = self.stage.model.borrow_mut();
         let from = from_offset(&model[&self.id.index].sent, offset).take_while(|batch| batch.base_offset < durable);
         let expected = bytes_of(from, read.len());
         let is_whole = expected.len() == read.len();
@@ -152,6 +152,16 @@ impl Producer {
             self.id.index
         );
         assert!(!read.is_empty() || offset == end, "partition {} has nothing at offset {offset}", self.id.index);
+        let last = from_offset(&model[&self.id.index].sent, offset).take_while(|batch| batch.base_offset < durable);
+        let mut len = 0;
+        let read_to = last.take_while(|batch| {
+            len += batch.bytes.len();
+            len <= read.len()
+        });
+        let seen = read_to.last().map(|batch| BatchHeader::parse(&batch.bytes).unwrap().next_offset());
+        if let Some(modelled) = model.get_mut(&self.id.index) {
+            modelled.seen = modelled.seen.max(seen.unwrap_or(0));
+        }
     }
 
     async fn read_all_acknowledged(&self, log: &Rc<Log<SimDisk>>) {

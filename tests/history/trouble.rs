@@ -7,8 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use corelog::disk::ALIGNMENT;
 use corelog::disk::sim::{Faults, OperationKind, Random, SimDisk};
-use corelog::storage::journal::block::{BLOCK_HEADER_LEN, FileHeader, Sequence, decode_block};
+use corelog::record::{BATCH_HEADER_LEN, BatchHeader};
+use corelog::storage::journal::block::{BLOCK_HEADER_LEN, ENTRY_HEADER_LEN, FileHeader, Sequence, decode_block};
 use corelog::storage::recovery::journal_directory;
+use corelog::storage::reserve;
 use corelog::vocabulary::ShardId;
 
 use super::model::DATA_DIR;
@@ -158,7 +160,10 @@ impl Damage {
         let sizes = disk.file_sizes();
         let of_kind =
             |path: &Path| has_extension(path, extension) || (extension.is_empty() && path.extension().is_none());
-        let files: Vec<_> = sizes.iter().filter(|(path, len)| **len > 0 && of_kind(path)).collect();
+        // Nothing is ever read of a reserve.
+        let has_content = |path: &Path| !path.ends_with(reserve::FILE_NAME);
+        let files: Vec<_> =
+            sizes.iter().filter(|(path, len)| **len > 0 && of_kind(path) && has_content(path)).collect();
         let (path, len) = files.get(random.below(files.len().max(1) as u64) as usize)?;
         let page = used_page(disk, path, **len, random);
         if random.below(3) > 0 || page.is_none() {
@@ -191,14 +196,30 @@ fn used_page(disk: &SimDisk, path: &Path, len: u64, random: &mut Random) -> Opti
     })
 }
 
+/// Where the batches of a segment's file start.
+fn batch_starts(bytes: &[u8]) -> Vec<u64> {
+    let mut starts = Vec::new();
+    let mut at = 0;
+    while let Ok(header) = BatchHeader::parse(&bytes[at..]) {
+        starts.push(at as u64);
+        at = (at + header.total_len()).min(bytes.len());
+    }
+    starts
+}
+
 fn flip(disk: &SimDisk, path: &Path, len: u64, random: &mut Random) -> Damage {
-    let (page, bytes) = used_page(disk, path, len, random).unwrap_or((0, vec![0]));
-    // Headers are small, and what they say is much: half of the flips hit one.
-    let at =
-        if random.coin() { random.index(bytes.len().min(BLOCK_HEADER_LEN + 60)) } else { random.index(bytes.len()) };
-    let position = page + at as u64;
-    let original = disk.file_bytes(path).expect("the file is there")[position as usize];
-    Damage::inflict(disk, vec![(path.to_path_buf(), position, vec![original ^ (1 << random.below(8))])])
+    let (page, used) = used_page(disk, path, len, random).unwrap_or((0, vec![0]));
+    let bytes = disk.file_bytes(path).expect("the file is there");
+    let starts = if has_extension(path, "log") { batch_starts(&bytes) } else { Vec::new() };
+    // Headers are small, and what they say is much: most flips hit one.
+    let (start, span) = match random.below(3) {
+        0 => (page, used.len()),
+        _ if starts.is_empty() => (page, used.len().min(BLOCK_HEADER_LEN + ENTRY_HEADER_LEN)),
+        _ => (starts[random.index(starts.len())], BATCH_HEADER_LEN),
+    };
+    let position = start + random.index(span) as u64;
+    let flipped = bytes[position as usize] ^ (1 << random.below(8));
+    Damage::inflict(disk, vec![(path.to_path_buf(), position, vec![flipped])])
 }
 
 /// The blocks of a shard's journal that are whole on the disk.

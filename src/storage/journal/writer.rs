@@ -22,6 +22,7 @@ use super::block::{self, BLOCK_HEADER_LEN, Entry, FILE_HEADER_LEN, FileHeader, I
 use super::commit::{Commit, Fenced};
 use crate::disk::{ALIGNMENT, Disk, DiskBuffer, DiskError, DiskFile, DiskResult, OpenMode};
 use crate::storage::log::{Log, LogPosition};
+use crate::storage::mutation::{self, Mutation};
 use crate::storage::notify::Notify;
 use crate::vocabulary::{PartitionId, ShardId};
 
@@ -222,7 +223,7 @@ impl<D: Disk> Journal<D> {
             open: VecDeque::new(),
             open_bytes: 0,
             in_flight: VecDeque::new(),
-            next_sequence: start.sequence_max + 1,
+            next_sequence: start.sequence_max + u64::from(!mutation::is(Mutation::ReusesASequence)),
             durable: start.sequence_max,
             syncing_to: start.sequence_max,
             in_use: VecDeque::new(),
@@ -471,7 +472,8 @@ impl<D: Disk> Journal<D> {
         let (sequence, ends, commit) = (block.sequence, block.ends, block.commit);
         let job = Rc::new(InFlight { sequence, written: Cell::new(false), file, ends, commit });
         state.in_flight.push_back(job.clone());
-        let (entries, payload_len, watermark) = (block.entries, block.payload_len, state.durable);
+        let watermark = if mutation::is(Mutation::WritesNoWatermark) { 0 } else { state.durable };
+        let (entries, payload_len) = (block.entries, block.payload_len);
         Step::Write { job, entries, payload_len, position, watermark }
     }
 
@@ -522,7 +524,9 @@ impl<D: Disk> Journal<D> {
         buffer.bytes_mut().fill(0);
         buffer.bytes_mut()[..FILE_HEADER_LEN].copy_from_slice(&header.encode());
         file.write_at(0, buffer).await?;
-        file.sync_data().await?;
+        if !mutation::is(Mutation::SyncsNoFileHeader) {
+            file.sync_data().await?;
+        }
         {
             let mut state = self.state.borrow_mut();
             let last_sequence = Cell::new(header.first_sequence - 1);
@@ -558,8 +562,13 @@ impl<D: Disk> Journal<D> {
                     files.push(block.file.clone());
                 }
             }
+            if mutation::is(Mutation::AcknowledgesBeforeSync) {
+                self.complete(durable);
+            }
             for file in &files {
-                if let Err(error) = file.file.sync_data().await {
+                if let Err(error) = file.file.sync_data().await
+                    && !mutation::is(Mutation::IgnoresFailedJournalSyncs)
+                {
                     self.fence_on(&error);
                     return;
                 }

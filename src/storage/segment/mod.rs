@@ -23,6 +23,7 @@ use std::rc::Rc;
 
 use crate::disk::{ALIGNMENT, Disk, DiskBuffer, DiskFile, DiskResult, OpenMode, align_down, align_up};
 use crate::record::BatchHeader;
+use crate::storage::mutation::{self, Mutation};
 use crate::storage::notify::Notify;
 use crate::vocabulary::{LeaderEpoch, Offset, TimestampMs};
 use chunk::{CHUNK_BYTES, Chunk};
@@ -209,7 +210,7 @@ impl<D: Disk> Segment<D> {
     pub fn evict_chunk(&self) -> usize {
         let mut state = self.state.borrow_mut();
         let Some(first) = state.chunks.front() else { return 0 };
-        if first.end() > state.written {
+        if first.end() > state.written && !mutation::is(Mutation::EvictsUnwritten) {
             return 0;
         }
         let memory = first.memory_bytes();
@@ -298,7 +299,10 @@ impl<D: Disk> Segment<D> {
         if finish {
             file.set_len(target).await?;
         }
-        file.sync_data().await?;
+        match file.sync_data().await {
+            Err(_) if mutation::is(Mutation::IgnoresFailedSegmentSyncs) => {}
+            result => result?,
+        }
         self.state.borrow_mut().synced = target;
         if finish {
             self.write_index(disk).await?;
@@ -317,7 +321,8 @@ impl<D: Disk> Segment<D> {
             Err(error) if error.is_not_found() && !self.removed.get() => {
                 disk.create_dir_all(&self.directory).await?;
                 let file = disk.open(&path, OpenMode::OpenOrCreate).await?;
-                for directory in self.directory.ancestors().take(DIRECTORIES_SYNCED) {
+                let directories = if mutation::is(Mutation::SyncsNoDirectory) { 0 } else { DIRECTORIES_SYNCED };
+                for directory in self.directory.ancestors().take(directories) {
                     disk.sync_dir(directory).await?;
                 }
                 file
