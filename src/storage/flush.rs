@@ -137,15 +137,10 @@ impl<D: Disk> Engine<D> {
                 continue;
             }
             if self.journal.lacks_room() {
-                let error = match self.reserve.release(&self.disk).await {
-                    Ok(_) => None,
-                    Err(error) => Some(error),
-                };
-                if let Some(error) = error {
+                if let Some(error) = self.reserve.release(&self.disk).await.err() {
                     return self.fence(&error);
                 }
                 self.disk_full.set(true);
-                self.journal.try_for_room();
             }
             if !self.disk_full.get() {
                 self.journal.progress.notified().await;
@@ -155,6 +150,8 @@ impl<D: Disk> Engine<D> {
             if self.stopping.get() || self.journal.fenced().is_some() {
                 return;
             }
+            // Not before: until then the oldest file is freed instead, and has the room that the reserve gave.
+            self.journal.try_for_room();
             match self.reserve.take(&self.disk, self.journal.bytes()).await {
                 Ok(()) => self.disk_full.set(mutation::is(Mutation::StaysFull)),
                 Err(error) if error.is_full() => {}

@@ -1,7 +1,7 @@
 //! Bugs to put into the engine, one at a time, so that a test can show that the histories of `tests/history` find them.
 //!
 //! They exist only with the cargo feature `mutations`, which no default has and only `tests/engine_mutations.rs` uses.
-//! Without it [`is`] is a constant `false`. With it, all are off until a thread asks for one.
+//! Without it `is` is a constant `false`. With it, all are off until a thread asks for one.
 
 /// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

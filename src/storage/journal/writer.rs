@@ -223,7 +223,7 @@ impl<D: Disk> Journal<D> {
             open: VecDeque::new(),
             open_bytes: 0,
             in_flight: VecDeque::new(),
-            next_sequence: start.sequence_max + u64::from(!mutation::is(Mutation::ReusesASequence)),
+            next_sequence: (start.sequence_max + u64::from(!mutation::is(Mutation::ReusesASequence))).max(1),
             durable: start.sequence_max,
             syncing_to: start.sequence_max,
             in_use: VecDeque::new(),
