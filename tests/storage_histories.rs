@@ -18,3 +18,10 @@ fn the_engine_keeps_its_promises_over_crashes_faults_and_damage() {
         panic!("this history failed; again with CORELOG_HISTORY_SEED={seed}: {what}");
     }
 }
+
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in 0..40 {
+        assert_eq!(history::trace_of(seed), history::trace_of(seed), "seed {seed}");
+    }
+}

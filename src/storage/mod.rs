@@ -23,6 +23,7 @@ pub mod segment;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -89,6 +90,10 @@ pub struct Appended {
     pub commit: Rc<Commit>,
 }
 
+/// A map by partition whose order is the same in every run, so that a simulated history replays exactly. Partitions are not
+/// named by clients, who could else choose names that collide.
+type PartitionMap<T> = HashMap<PartitionId, T, BuildHasherDefault<DefaultHasher>>;
+
 /// What of a partition's state above the log goes into checkpoints. Called when it covers the log up to its end.
 pub type SnapshotSource = Rc<dyn Fn(PartitionId) -> Bytes>;
 
@@ -112,7 +117,7 @@ struct Engine<D: Disk> {
     shard: ShardId,
     options: StorageOptions,
     journal: Rc<Journal<D>>,
-    logs: RefCell<HashMap<PartitionId, Rc<Log<D>>>>,
+    logs: RefCell<PartitionMap<Rc<Log<D>>>>,
     snapshots: SnapshotSource,
     /// Memory that segments hold, in bytes.
     cached_bytes: Cell<usize>,

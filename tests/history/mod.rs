@@ -346,6 +346,14 @@ async fn rot(stage: Rc<Stage>, mut random: Random) {
     }
 }
 
+/// A hash of all that happens in a seed's history.
+#[allow(dead_code, reason = "the other test that has this module does not replay")]
+pub fn trace_of(seed: u64) -> u64 {
+    let mut history = History::new(seed);
+    history.run();
+    history.executor.trace_hash() ^ history.disk.trace_hash()
+}
+
 /// Runs a seed; what it panicked with, if it did.
 pub fn failure_of(seed: u64) -> Option<String> {
     let mut history = History::new(seed);

@@ -14,17 +14,18 @@
 //! waits fails, and nothing is tried again.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::block::{self, BLOCK_HEADER_LEN, Entry, FILE_HEADER_LEN, FileHeader, Incarnation, Sequence};
 use super::commit::{Commit, Fenced};
 use crate::disk::{ALIGNMENT, Disk, DiskBuffer, DiskError, DiskFile, DiskResult, OpenMode};
+use crate::storage::PartitionMap;
 use crate::storage::log::{Log, LogPosition};
 use crate::storage::mutation::{self, Mutation};
 use crate::storage::notify::Notify;
-use crate::vocabulary::{PartitionId, ShardId};
+use crate::vocabulary::ShardId;
 
 /// How many blocks are written at once. Two keep the device busy; a third fills the gap when one ends.
 pub const WRITERS: usize = 3;
@@ -107,7 +108,7 @@ pub(in crate::storage) struct JournalFile<D: Disk> {
     pub(in crate::storage) incarnation: Incarnation,
     last_sequence: Cell<Sequence>,
     /// The logs with entries in the file, and where their last one ends.
-    touched: RefCell<HashMap<PartitionId, LogEnd<D>>>,
+    touched: RefCell<PartitionMap<LogEnd<D>>>,
 }
 
 impl<D: Disk> JournalFile<D> {

@@ -186,6 +186,22 @@ impl<D: Disk> Segment<D> {
         if let Some(records) = self.read_cached(offset, max_bytes, limit) {
             return Ok(records);
         }
+        let result = self.read_file(disk, offset, max_bytes, limit).await;
+        if matches!(result, Err(ReadError::Damaged { .. })) {
+            self.forget_index();
+        }
+        result
+    }
+
+    /// Has the index made anew when it is next needed: it may come from what is damaged, and the file may be restored.
+    fn forget_index(&self) {
+        let mut state = self.state.borrow_mut();
+        if state.sealed {
+            state.index = None;
+        }
+    }
+
+    async fn read_file(&self, disk: &D, offset: Offset, max_bytes: usize, limit: Limit) -> Result<Records, ReadError> {
         self.load_index(disk).await?;
         let (limit, end_offset) = (limit.position, limit.offset);
         let start = match &self.state.borrow().index {
