@@ -46,9 +46,11 @@ pub struct DiskError {
 }
 
 impl DiskError {
-    /// Whether the disk has no room (ENOSPC, EDQUOT): a condition that can pass, unlike a failed disk.
+    /// Whether the disk has no room (ENOSPC, EDQUOT): a condition that can pass, unlike a failed disk. A sync that fails
+    /// is none, whatever it says: what it covered may be gone, and the next one succeeds without it.
     pub fn is_full(&self) -> bool {
-        matches!(self.source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+        let is_sync = matches!(self.operation, "sync" | "sync directory");
+        !is_sync && matches!(self.source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
     }
 
     /// Whether the file or directory does not exist.

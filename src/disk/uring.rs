@@ -192,12 +192,22 @@ impl DiskFile for UringFile {
     }
 
     async fn write_at(&self, position: u64, buffer: UringBuffer) -> DiskResult<()> {
-        let len = buffer.0.len();
-        let written = self.file().write_at(buffer.0, position).await.map_err(failed_in_ring("write", &self.path))?;
-        if written != len {
-            // A direct write is cut short when the device fails or fills in its middle; the next one tells which.
-            let source = io::Error::new(io::ErrorKind::WriteZero, format!("wrote {written} of {len} bytes"));
-            return Err(DiskError { operation: "write", path: self.path.clone(), source });
+        let buffer = Rc::new(buffer.0);
+        let len = buffer.len();
+        let write = self.file().write_rc_at(buffer.clone(), position);
+        let mut written = write.await.map_err(failed_in_ring("write", &self.path))?;
+        // A direct write is cut short when the device fails or fills in its middle; writing the rest tells which.
+        while written < len {
+            let done = written - written % ALIGNMENT;
+            let mut rest = self.file().alloc_dma_buffer(len - done);
+            rest.as_bytes_mut().copy_from_slice(&buffer.as_bytes()[done..]);
+            let more = self.file().write_at(rest, position + done as u64).await;
+            let more = more.map_err(failed_in_ring("write", &self.path))?;
+            if done + more <= written {
+                let source = io::Error::new(io::ErrorKind::WriteZero, format!("wrote {written} of {len} bytes"));
+                return Err(DiskError { operation: "write", path: self.path.clone(), source });
+            }
+            written = done + more;
         }
         Ok(())
     }
@@ -206,6 +216,11 @@ impl DiskFile for UringFile {
         assert!(len > 0 && len.is_multiple_of(ALIGNMENT) && position.is_multiple_of(ALIGNMENT as u64));
         let data = self.file().read_at_aligned(position, len).await.map_err(failed_in_ring("read", &self.path))?;
         let read = data.len().min(len);
+        // Cut short before the end of the file, it is no end of the file.
+        if read < len && position + (read as u64) < self.size().await? {
+            let source = io::Error::new(io::ErrorKind::UnexpectedEof, format!("read {read} of {len} bytes"));
+            return Err(DiskError { operation: "read", path: self.path.clone(), source });
+        }
         Ok(UringData(Some(data), read))
     }
 

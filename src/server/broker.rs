@@ -285,6 +285,8 @@ impl Broker {
         let batch = builder.build().map_err(|error| not_written(&error))?;
         let header = BatchHeader::parse(&batch).map_err(|error| not_written(&error))?;
         let log = self.storage.open_log(METADATA_PARTITION, &metadata_directory());
+        // A topic that is deleted gives a full disk room: that must find its way into the log.
+        log.set_makes_room();
         let appended = self.storage.append(&log, batch, &header, 0).map_err(|error| not_written(&error))?;
         appended.commit.durable().await.map_err(|error| not_written(&error))
     }

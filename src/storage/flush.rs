@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::log::Log;
+use super::mutation::{self, Mutation};
 use super::notify::for_each_concurrent;
 use super::segment::Flush;
 use super::{Engine, StopError};
@@ -40,7 +41,6 @@ impl<D: Disk> Engine<D> {
                     }
                 }
             }
-            self.disk_full.set(false);
             self.evictable.borrow_mut().push_back(Rc::downgrade(&segment));
             self.evict();
         }
@@ -56,7 +56,7 @@ impl<D: Disk> Engine<D> {
                 self.journal.progress.notified().await;
                 continue;
             };
-            let laggards = file.laggards();
+            let laggards = if mutation::is(Mutation::ReleasesWithoutFlush) { Vec::new() } else { file.laggards() };
             let flushes = laggards.iter().map(|log| self.flush_log(log));
             if for_each_concurrent(flushes, FLUSHES_MAX).await.is_err() {
                 return;
@@ -67,7 +67,13 @@ impl<D: Disk> Engine<D> {
             }
             self.evict();
             let (incarnation, last) = (file.incarnation, file.last_sequence());
-            if let Err(error) = self.write_checkpoint(incarnation, last + 1).await {
+            let checkpoint = async {
+                match mutation::is(Mutation::ReleasesWithoutCheckpoint) {
+                    true => Ok(()),
+                    false => self.write_checkpoint(incarnation, last + 1).await,
+                }
+            };
+            if let Err(error) = checkpoint.await {
                 match error {
                     StopError::Fenced(_) => return,
                     StopError::Disk(error) => {
@@ -89,10 +95,7 @@ impl<D: Disk> Engine<D> {
     async fn flush_log(&self, log: &Rc<Log<D>>) -> Result<(), DiskError> {
         loop {
             match log.flush(&self.disk).await {
-                Ok(()) => {
-                    self.disk_full.set(false);
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 Err(error) => {
                     if !self.survives(&error).await {
                         return Err(error);
@@ -102,10 +105,66 @@ impl<D: Disk> Engine<D> {
         }
     }
 
+    /// Flushes one log; an error fences the shard, unless the disk is full. A failed sync has lost what it covered: the
+    /// next one would succeed, and a checkpoint after it would name what is gone.
+    pub(super) async fn flush_once(&self, log: &Rc<Log<D>>) -> Result<(), DiskError> {
+        let flushed = log.flush(&self.disk).await;
+        if let Err(error) = &flushed
+            && !error.is_full()
+        {
+            self.fence(error);
+        }
+        flushed
+    }
+
     /// Flushes all logs.
     pub(super) async fn flush_everything(&self) -> Result<(), DiskError> {
         let logs: Vec<_> = self.logs.borrow().values().cloned().collect();
-        for_each_concurrent(logs.iter().map(|log| log.flush(&self.disk)), LAST_FLUSHES_MAX).await
+        for_each_concurrent(logs.iter().map(|log| self.flush_once(log)), LAST_FLUSHES_MAX).await
+    }
+
+    /// Keeps the reserve as large as the journal, and appends refused while it cannot be.
+    pub(super) async fn keep_room(self: Rc<Self>) {
+        loop {
+            if self.journal.fenced().is_some() || self.stopping.get() {
+                return;
+            }
+            let wanted = self.journal.bytes();
+            if self.reserve.held() < wanted && !self.disk_full.get() {
+                match self.reserve.take(&self.disk, wanted).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_full() => self.disk_full.set(true),
+                    Err(error) => return self.fence(&error),
+                }
+                continue;
+            }
+            if self.journal.lacks_room() {
+                if let Some(error) = self.reserve.release(&self.disk).await.err() {
+                    return self.fence(&error);
+                }
+                self.disk_full.set(true);
+            }
+            if !self.disk_full.get() {
+                self.journal.progress.notified().await;
+                continue;
+            }
+            self.disk.sleep(FULL_DISK_PAUSE).await;
+            if self.stopping.get() || self.journal.fenced().is_some() {
+                return;
+            }
+            // Not before: until then the oldest file is freed instead, and has the room that the reserve gave.
+            self.journal.try_for_room();
+            match self.reserve.take(&self.disk, self.journal.bytes()).await {
+                Ok(()) => self.disk_full.set(mutation::is(Mutation::StaysFull)),
+                Err(error) if error.is_full() => {}
+                Err(error) => return self.fence(&error),
+            }
+        }
+    }
+
+    fn fence(&self, error: &DiskError) {
+        self.journal.fence(&error.to_string());
+        self.filled.notify();
     }
 
     /// After a failed write of a segment: whether it is worth another try. A full disk passes, and appends are refused
@@ -114,14 +173,22 @@ impl<D: Disk> Engine<D> {
         if self.journal.fenced().is_some() {
             return false;
         }
-        if error.is_full() {
-            self.disk_full.set(true);
-            self.disk.sleep(FULL_DISK_PAUSE).await;
-            return true;
+        if !error.is_full() || mutation::is(Mutation::FencesOnFull) {
+            self.fence(error);
+            return false;
         }
-        self.journal.fence(&error.to_string());
-        self.filled.notify();
-        false
+        self.disk_full.set(true);
+        match self.reserve.release(&self.disk).await {
+            Ok(true) => {}
+            Ok(false) => self.disk.sleep(FULL_DISK_PAUSE).await,
+            Err(error) => {
+                self.fence(&error);
+                return false;
+            }
+        }
+        // The one that is to make the reserve anew waits there.
+        self.journal.progress.notify();
+        true
     }
 
     /// Drops written chunks from memory, oldest first, until the cache is within its budget or none is left to drop.

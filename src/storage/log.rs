@@ -14,9 +14,10 @@ use std::rc::Rc;
 
 use crate::disk::{Disk, DiskFile, DiskResult, OpenMode};
 use crate::record::BatchHeader;
+use crate::storage::mutation::{self, Mutation};
 use crate::storage::notify::Notify;
 use crate::storage::segment::open_files::OpenFiles;
-use crate::storage::segment::{Flush, Home, ReadError, Records, Segment, base_offset_of, file_name};
+use crate::storage::segment::{Flush, Home, Limit, ReadError, Records, Segment, base_offset_of, file_name};
 use crate::vocabulary::{LeaderEpoch, Offset, PartitionId, TimestampMs};
 
 /// A place between two batches of a log.
@@ -118,6 +119,7 @@ pub struct Log<D: Disk> {
     state: RefCell<State<D>>,
     /// When segments end; `None` for the engine's rule.
     rolling: Cell<Option<Rolling>>,
+    makes_room: Cell<bool>,
     /// Notified when the durable end moves, and when the log is deleted.
     pub(super) durable_moved: Notify,
 }
@@ -155,8 +157,14 @@ impl<D: Disk> Log<D> {
             appending: false,
             deleted: false,
         };
-        let rolling = Cell::new(None);
-        Log { id: seed.id, home, state: RefCell::new(state), rolling, durable_moved: Notify::default() }
+        Log {
+            id: seed.id,
+            home,
+            state: RefCell::new(state),
+            rolling: Cell::new(None),
+            makes_room: Cell::new(false),
+            durable_moved: Notify::default(),
+        }
     }
 
     /// The partition.
@@ -202,6 +210,16 @@ impl<D: Disk> Log<D> {
     /// Has segments end by this rule, from the next append on.
     pub fn set_rolling(&self, rolling: Rolling) {
         self.rolling.set(Some(rolling));
+    }
+
+    /// Whether the log is appended to on a full disk too, see [`Log::set_makes_room`].
+    pub fn makes_room(&self) -> bool {
+        self.makes_room.get()
+    }
+
+    /// Has the log take appends on a full disk: its records, few and small, are how the disk gets room again.
+    pub fn set_makes_room(&self) {
+        self.makes_room.set(true);
     }
 
     /// Waits until the durable end moves, or the log is deleted.
@@ -306,6 +324,9 @@ impl<D: Disk> Log<D> {
         let segment = state.segments.last().expect("pushed above when there was none").clone();
         let (bytes, filled) = segment.append(batch, header, base_offset, leader_epoch);
         state.end = LogPosition { offset, segment: segment.base_offset(), bytes: segment.len() };
+        if mutation::is(Mutation::ReadsAboveDurable) {
+            state.durable = state.end;
+        }
         Grown { end: state.end, bytes, full: sealed.or(filled.then_some(segment)) }
     }
 
@@ -364,14 +385,14 @@ impl<D: Disk> Log<D> {
     }
 
     /// The segment that should hold `offset`, and how much of it is durable.
-    fn locate(&self, offset: Offset) -> Option<(Rc<Segment<D>>, u64)> {
+    fn locate(&self, offset: Offset) -> Option<(Rc<Segment<D>>, Limit)> {
         let state = self.state.borrow();
         if offset < state.start || offset >= state.durable.offset {
             return None;
         }
         let after = state.segments.partition_point(|segment| segment.base_offset() <= offset);
         let segment = state.segments.get(after.checked_sub(1)?)?;
-        Some((segment.clone(), state.durable_bytes_of(segment)))
+        Some((segment.clone(), state.durable_part_of(segment)))
     }
 
     /// What [`Log::read_cached`] gives, from the disk where need be; empty at the durable end.
@@ -403,10 +424,10 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    fn segment_after(&self, base_offset: Offset) -> Option<(Rc<Segment<D>>, u64)> {
+    fn segment_after(&self, base_offset: Offset) -> Option<(Rc<Segment<D>>, Limit)> {
         let state = self.state.borrow();
         let next = state.segments.iter().find(|segment| segment.base_offset() > base_offset)?;
-        (next.base_offset() <= state.durable.segment).then(|| (next.clone(), state.durable_bytes_of(next)))
+        (next.base_offset() <= state.durable.segment).then(|| (next.clone(), state.durable_part_of(next)))
     }
 
     /// The first durable batch whose max timestamp is at least `timestamp`, from the one that holds `from` on, which is
@@ -447,11 +468,11 @@ impl<D: Disk> Log<D> {
     }
 
     /// The segments with durable batches, from the one that holds `from` on, and how much of each is durable.
-    fn durable_segments(&self, from: Offset) -> Vec<(Rc<Segment<D>>, u64)> {
+    fn durable_segments(&self, from: Offset) -> Vec<(Rc<Segment<D>>, Limit)> {
         let state = self.state.borrow();
         let first = state.segments.partition_point(|segment| segment.base_offset() <= from).saturating_sub(1);
         let durable = state.segments[first..].iter().filter(|segment| segment.base_offset() <= state.durable.segment);
-        durable.map(|segment| (segment.clone(), state.durable_bytes_of(segment))).collect()
+        durable.map(|segment| (segment.clone(), state.durable_part_of(segment))).collect()
     }
 
     /// Finds the segments that earlier runs left.
@@ -485,7 +506,12 @@ impl<D: Disk> Log<D> {
 }
 
 impl<D: Disk> State<D> {
-    fn durable_bytes_of(&self, segment: &Segment<D>) -> u64 {
-        if segment.base_offset() == self.durable.segment { self.durable.bytes } else { segment.len() }
+    fn durable_part_of(&self, segment: &Segment<D>) -> Limit {
+        if segment.base_offset() == self.durable.segment {
+            return Limit { position: self.durable.bytes, offset: self.durable.offset };
+        }
+        let after = self.segments.partition_point(|other| other.base_offset() <= segment.base_offset());
+        let offset = self.segments.get(after).map_or(self.durable.offset, |next| next.base_offset());
+        Limit { position: segment.len(), offset }
     }
 }

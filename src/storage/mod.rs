@@ -15,12 +15,15 @@ pub mod checkpoint;
 mod flush;
 pub mod journal;
 pub mod log;
+pub mod mutation;
 pub mod notify;
 pub mod recovery;
+pub mod reserve;
 pub mod segment;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -35,8 +38,10 @@ use journal::block::{Entry, EntryKind};
 use journal::commit::{Commit, Fenced};
 use journal::writer::{Journal, JournalOptions, WRITERS};
 use log::{Log, LogReadError, LogSeed, Rolling};
+use mutation::Mutation;
 use notify::Notify;
 use recovery::{ShardSeed, journal_directory};
+use reserve::Reserve;
 use segment::open_files::OpenFiles;
 use segment::{ReadError, Records, Segment};
 
@@ -88,6 +93,10 @@ pub struct Appended {
     pub commit: Rc<Commit>,
 }
 
+/// A map by partition whose order is the same in every run, so that a simulated history replays exactly. Partitions are not
+/// named by clients, who could else choose names that collide.
+type PartitionMap<T> = HashMap<PartitionId, T, BuildHasherDefault<DefaultHasher>>;
+
 /// What of a partition's state above the log goes into checkpoints. Called when it covers the log up to its end.
 pub type SnapshotSource = Rc<dyn Fn(PartitionId) -> Bytes>;
 
@@ -111,7 +120,7 @@ struct Engine<D: Disk> {
     shard: ShardId,
     options: StorageOptions,
     journal: Rc<Journal<D>>,
-    logs: RefCell<HashMap<PartitionId, Rc<Log<D>>>>,
+    logs: RefCell<PartitionMap<Rc<Log<D>>>>,
     open_files: Rc<OpenFiles<D>>,
     snapshots: SnapshotSource,
     /// Memory that segments hold, in bytes.
@@ -124,7 +133,9 @@ struct Engine<D: Disk> {
     /// One checkpoint at a time: they go through the same temporary file.
     checkpointing: Cell<bool>,
     checkpointed: Notify,
+    /// Appends are refused, and the reserve is not whole.
     disk_full: Cell<bool>,
+    reserve: Reserve,
     stopping: Cell<bool>,
 }
 
@@ -141,8 +152,14 @@ impl<D: Disk> Storage<D> {
         snapshots: SnapshotSource,
     ) -> DiskResult<(Storage<D>, Vec<Loop>)> {
         let directory = journal_directory(data_dir, seed.shard);
+        let reserve = Reserve::new(&directory);
         let journal =
             Journal::open(disk.clone(), directory, seed.shard, options.journal.clone(), &seed.journal).await?;
+        let disk_full = match reserve.take(&disk, journal.bytes()).await {
+            Ok(()) => false,
+            Err(error) if error.is_full() => true,
+            Err(error) => return Err(error),
+        };
         let journal = Rc::new(journal);
         let open_files = OpenFiles::new(options.open_files_max);
         let logs = seed.logs.iter().map(|seed| (seed.id, Rc::new(Log::open(data_dir, seed, &open_files)))).collect();
@@ -161,7 +178,8 @@ impl<D: Disk> Storage<D> {
             filled: Notify::default(),
             checkpointing: Cell::new(false),
             checkpointed: Notify::default(),
-            disk_full: Cell::new(false),
+            disk_full: Cell::new(disk_full),
+            reserve,
             stopping: Cell::new(false),
         });
         let mut loops: Vec<Loop> = Vec::new();
@@ -171,6 +189,7 @@ impl<D: Disk> Storage<D> {
         loops.push(Box::pin(journal.sync_blocks()));
         loops.push(Box::pin(engine.clone().write_full_chunks()));
         loops.push(Box::pin(engine.clone().release_journal_files()));
+        loops.push(Box::pin(engine.clone().keep_room()));
         Ok((Storage { engine }, loops))
     }
 
@@ -202,7 +221,7 @@ impl<D: Disk> Storage<D> {
         if engine.stopping.get() {
             return Err(Fenced { shard: engine.shard.0, reason: "the broker is stopping".into() }.into());
         }
-        if engine.disk_full.get() {
+        if engine.disk_full.get() && !log.makes_room() {
             return Err(AppendError::DiskFull);
         }
         if log.is_deleted() {
@@ -243,7 +262,7 @@ impl<D: Disk> Storage<D> {
             partition: log.id(),
             kind: EntryKind::LogStart,
             leader_epoch,
-            base_offset: offset,
+            base_offset: if mutation::is(Mutation::ForgetsLogStarts) { 0 } else { offset },
             payload: Bytes::new(),
         };
         Ok(self.engine.journal.append(entry, log.clone(), log.end())?)
@@ -256,7 +275,7 @@ impl<D: Disk> Storage<D> {
     pub async fn trim(&self, log: &Rc<Log<D>>) -> Result<u64, LogReadError> {
         let disk = &self.engine.disk;
         if log.start() > log.synced().offset {
-            match log.flush(disk).await {
+            match self.engine.flush_once(log).await {
                 // Segments that are written already can go all the same, and make room.
                 Err(error) if error.is_full() => {}
                 result => result.map_err(ReadError::Disk)?,
@@ -328,7 +347,12 @@ impl<D: Disk> Storage<D> {
         engine.stopping.set(true);
         engine.filled.notify();
         engine.journal.all_durable().await?;
-        engine.flush_everything().await?;
+        match engine.flush_everything().await {
+            Err(error) if error.is_full() && engine.reserve.release(&engine.disk).await? => {
+                engine.flush_everything().await?;
+            }
+            result => result?,
+        }
         let (incarnation, sequence) = engine.journal.reached();
         engine.write_checkpoint(incarnation, sequence + 1).await?;
         engine.journal.fence("the broker has stopped");
@@ -374,10 +398,12 @@ impl<D: Disk> Engine<D> {
             });
             captured.collect()
         };
-        self.journal.set_checkpoint_waits(true);
-        let durable = self.journal.all_durable().await;
-        self.journal.set_checkpoint_waits(false);
-        durable?;
+        if !mutation::is(Mutation::CheckpointsPhantoms) {
+            self.journal.set_checkpoint_waits(true);
+            let durable = self.journal.all_durable().await;
+            self.journal.set_checkpoint_waits(false);
+            durable?;
+        }
         let checkpoint = Checkpoint { incarnation_floor: floor, first_sequence, logs };
         let directory = journal_directory(&self.data_dir, self.shard);
         checkpoint.write(&self.disk, &directory, self.shard).await?;

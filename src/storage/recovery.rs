@@ -21,7 +21,9 @@ use super::journal::block::{Entry, EntryKind, FileHeader};
 use super::journal::scan::{Damage, FileBytes, ScanError, scan};
 use super::journal::writer::JournalStart;
 use super::log::{Log, LogPosition, LogSeed, Rolling};
+use super::mutation::{self, Mutation};
 use super::notify::for_each_concurrent;
+use super::reserve;
 use super::segment::open_files::OpenFiles;
 use super::segment::{base_offset_of, file_name};
 use crate::disk::{ALIGNMENT, Disk, DiskError, DiskFile, OpenMode, align_up};
@@ -188,7 +190,11 @@ impl<D: Disk> Recovery<D> {
         if let Some(damage) = scan.damage.filter(|_| !accept_damage) {
             return Err(RecoveryError::Damaged { shard, damage });
         }
-        for entry in scan.blocks.into_iter().flat_map(|block| block.entries) {
+        let mut blocks = scan.blocks;
+        if mutation::is(Mutation::DropsTheLastBlock) {
+            blocks.pop();
+        }
+        for entry in blocks.into_iter().flat_map(|block| block.entries) {
             self.entries.entry(entry.partition).or_default().push(entry);
         }
         for log in checkpoint.into_iter().flat_map(|checkpoint| checkpoint.logs) {
@@ -260,11 +266,21 @@ impl<D: Disk> Recovery<D> {
         let writes = replayed.iter().map(|one| async move {
             self.remove_segments_from(&one.directory, one.from).await?;
             match &one.log {
-                Some(log) => log.flush(&self.disk).await,
+                Some(log) => self.write_log(log).await,
                 None => Ok(()),
             }
         });
         Ok(for_each_concurrent(writes, WRITES_MAX).await?)
+    }
+
+    async fn write_log(&self, log: &Log<D>) -> Result<(), DiskError> {
+        match log.flush(&self.disk).await {
+            Err(error) if error.is_full() => {
+                self.release_reserves().await?;
+                log.flush(&self.disk).await
+            }
+            result => result,
+        }
     }
 
     /// Brings a partition to its end in memory; what of it has to be written, if anything.
@@ -318,7 +334,9 @@ impl<D: Disk> Recovery<D> {
                 seed.end = LogPosition::start_at(end);
             } else {
                 let log = log.get_or_insert_with(|| Log::open(&self.data_dir, &seed, &self.open_files));
-                log.append(&entry.payload, &header, entry.leader_epoch, rolling);
+                for _ in 0..1 + usize::from(mutation::is(Mutation::ReplaysTwice)) {
+                    log.append(&entry.payload, &header, entry.leader_epoch, rolling);
+                }
             }
             if entry.base_offset >= snapshot_offset {
                 state.apply(id, &header, entry.base_offset);
@@ -333,6 +351,18 @@ impl<D: Disk> Recovery<D> {
         let directory = self.data_dir.join(&seed.directory);
         self.seeds.insert(id, seed);
         Ok(Some(Replayed { directory, from, log }))
+    }
+
+    /// Gives up every shard's reserve: what is acknowledged fits into it.
+    async fn release_reserves(&self) -> Result<(), DiskError> {
+        let journals = self.data_dir.join(JOURNAL_DIRECTORY);
+        for name in self.disk.list(&journals).await? {
+            match self.disk.remove(&journals.join(name).join(reserve::FILE_NAME)).await {
+                Err(error) if error.is_not_found() => {}
+                result => result?,
+            }
+        }
+        Ok(())
     }
 
     /// Removes what an earlier run wrote behind the checkpointed end: the journal has it, and may lay it out anew.
@@ -385,7 +415,10 @@ impl<D: Disk> Recovery<D> {
             })
             .collect();
         let mut started: Vec<ShardSeed> = Vec::new();
-        for index in 0..shards as u16 {
+        // A shard that there is no more gets one too: half of its journal removed, and an old checkpoint that asks for the
+        // whole, would look like damage.
+        let gone: Vec<u16> = self.shards.keys().copied().filter(|&index| usize::from(index) >= shards).collect();
+        for index in (0..shards as u16).chain(gone.iter().copied()) {
             let shard = ShardId(index);
             let journal = self.shards.get(&index).cloned().unwrap_or_default();
             let directory = journal_directory(&self.data_dir, shard);
@@ -395,8 +428,16 @@ impl<D: Disk> Recovery<D> {
                 first_sequence: journal.sequence_max + 1,
                 logs: logs.clone(),
             };
-            checkpoint.write(&self.disk, &directory, shard).await?;
-            started.push(ShardSeed { shard, logs: Vec::new(), journal });
+            match checkpoint.write(&self.disk, &directory, shard).await {
+                Err(error) if error.is_full() => {
+                    self.release_reserves().await?;
+                    checkpoint.write(&self.disk, &directory, shard).await?;
+                }
+                result => result?,
+            }
+            if shard.index() < shards {
+                started.push(ShardSeed { shard, logs: Vec::new(), journal });
+            }
         }
         for (id, seed) in self.seeds {
             let Some(shard) = owner(id) else { continue };
@@ -404,7 +445,7 @@ impl<D: Disk> Recovery<D> {
         }
         self.disk.sync_dir(&self.data_dir.join(JOURNAL_DIRECTORY)).await?;
         self.disk.sync_dir(&self.data_dir).await?;
-        for &index in self.shards.keys().filter(|&&index| usize::from(index) >= shards) {
+        for index in gone {
             let directory = journal_directory(&self.data_dir, ShardId(index));
             // Without its checkpoint a half-removed journal would be taken for a whole one: that goes last.
             for name in self.disk.list(&directory).await? {

@@ -136,17 +136,23 @@ impl Broker {
 
     /// [`Broker::start_own`], with this text as its configuration file.
     pub fn start_configured(config: &str) -> Option<Broker> {
-        std::env::var_os("CORELOG_TEST_BOOTSTRAP").is_none().then(|| Broker::start_with(Some(config)))
+        std::env::var_os("CORELOG_TEST_BOOTSTRAP").is_none().then(|| Broker::start_with(Some(config), None))
+    }
+
+    /// [`Broker::start_configured`], with its data in this directory.
+    pub fn start_configured_in(config: &str, data_dir: &Path) -> Option<Broker> {
+        let may_start = std::env::var_os("CORELOG_TEST_BOOTSTRAP").is_none();
+        may_start.then(|| Broker::start_with(Some(config), Some(data_dir)))
     }
 
     fn start_fresh() -> Broker {
-        Broker::start_with(None)
+        Broker::start_with(None, None)
     }
 
-    fn start_with(config: Option<&str>) -> Broker {
+    fn start_with(config: Option<&str>, data_dir: Option<&Path>) -> Broker {
         let slot = Slot::take();
         let home = private_dir();
-        let data_dir = home.path().join("data");
+        let data_dir = data_dir.map_or_else(|| home.path().join("data"), Path::to_path_buf);
         let config = config.map(|text| {
             let path = home.path().join("corelog.toml");
             std::fs::write(&path, text).expect("write a config");

@@ -19,6 +19,7 @@
 //! | `offsets` | watermarks, offsets by time, seeks, and offsets out of range |
 //! | `retention` | what a topic does not keep goes, and stays away |
 //! | `moving` | connections follow their requests from shard to shard unnoticed |
+//! | `full_disk` | a disk without room refuses produces alone, and takes them again when it has some |
 //! | `hostile` | bytes that are no Kafka request harm nothing but their own connection |
 //! | `startup` | the command line says what is wrong in a line, and a signal ends it cleanly |
 //! | `lacking` | so it does on a machine that lacks what the broker needs |
@@ -33,6 +34,7 @@ mod client;
 mod configs;
 mod corpus;
 mod delivery;
+mod full_disk;
 mod group_requests;
 mod groups;
 mod harness;

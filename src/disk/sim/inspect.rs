@@ -38,6 +38,11 @@ impl SimDisk {
         self.machine.world.borrow_mut().injections.push(injection);
     }
 
+    /// Forgets the errors of [`SimDisk::inject`] that have not struck.
+    pub fn forget_injections(&self) {
+        self.machine.world.borrow_mut().injections.clear();
+    }
+
     /// Makes a directory and its parents, durable, along with every other name so far: the test's, not the engine's.
     ///
     /// # Errors

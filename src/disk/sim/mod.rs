@@ -32,11 +32,14 @@
 //!     removed file give space back.
 //! 11. **A read during an overlapping write** sees each sector old or new.
 //! 12. **Damage**: a test flips or overwrites bytes on the medium ([`SimDisk::flip_bit`], [`SimDisk::damage`]); reads see
-//!     it at once. Media rot.
+//!     it at once. Media rot, and writes go astray: one page keeps what it had, another gets what it should not.
 //! 13. **A kill loses what was not yet handed over, and keeps the rest undecided**: what the next process reads may
 //!     still vanish in a later crash. So recovery syncs what it relies on.
 //!
-//! Not simulated: misdirected writes, stale reads, hard links, permissions, limits on names and open files.
+//! A write that is cut short is one that fails with a first part of its sectors done (7, 10), for that is what
+//! [`crate::disk::uring`] makes of it; a read that is cut short within a file fails.
+//!
+//! Not simulated: stale reads, hard links, permissions, limits on names and open files.
 //!
 //! # What is a bug at once
 //! A breach of the contract in [`crate::disk`] panics: unaligned positions, lengths or buffers; a write that overlaps

@@ -5,6 +5,8 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use super::block::Sequence;
+
 /// The journal takes no more: a write or an fdatasync failed, or the shard is stopping.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the journal of shard {shard} accepts no writes: {reason}")]
@@ -16,14 +18,23 @@ pub struct Fenced {
 }
 
 /// The durability of one journal block, shared by all appends in it.
-#[derive(Default)]
 pub struct Commit {
+    sequence: Sequence,
     outcome: RefCell<Option<Result<(), Fenced>>>,
     done: Cell<bool>,
     wakers: RefCell<Vec<Waker>>,
 }
 
 impl Commit {
+    pub(super) fn new(sequence: Sequence) -> Commit {
+        Commit { sequence, outcome: RefCell::default(), done: Cell::new(false), wakers: RefCell::default() }
+    }
+
+    /// The block's number.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
     /// Whether the block is durable, or failed, already.
     pub fn is_done(&self) -> bool {
         self.done.get()

@@ -90,7 +90,11 @@ pub fn scan(files: &[FileBytes], first_needed: Option<Sequence>) -> Result<Scan,
     for file in files {
         match FileHeader::decode(&file.bytes) {
             Ok(header) => opened.push((header, file)),
-            Err(FileHeaderError::Unused) => {}
+            // A header is durable before the first block: where there are blocks, it was there.
+            Err(FileHeaderError::Unused) if file.bytes.iter().all(|&byte| byte == 0) => {}
+            Err(FileHeaderError::Unused) => {
+                return Err(ScanError { file: file.name.clone(), reason: FileHeaderError::Damaged });
+            }
             Err(reason) => return Err(ScanError { file: file.name.clone(), reason }),
         }
     }
@@ -100,6 +104,8 @@ pub fn scan(files: &[FileBytes], first_needed: Option<Sequence>) -> Result<Scan,
     let mut found: Vec<FoundBlock> = opened.iter().flat_map(|(header, file)| whole_blocks(header, file)).collect();
     // A file that was opened and crashed before its first block may share its first sequence with its successor.
     found.sort_by_key(|block| block.sequence);
+    // A write that went astray may have left a second copy.
+    found.dedup_by_key(|block| block.sequence);
     let sequence_max = found.last().map_or(0, |block| block.sequence);
 
     // Without a checkpoint no file was ever released: the oldest one says where the log starts.
@@ -269,6 +275,22 @@ mod tests {
     fn a_damaged_file_header_is_an_error_that_names_the_file() {
         let error = scan(&[damaged(&file("a", 1, 1, 2, 1), 13)], None).expect_err("the header is damaged");
         assert_eq!(error, ScanError { file: "a".into(), reason: FileHeaderError::Damaged });
+    }
+
+    #[test]
+    fn a_file_with_blocks_and_no_header_is_damaged() {
+        let mut bytes = file("a", 1, 1, 2, 1).bytes.to_vec();
+        bytes[..ALIGNMENT].fill(0);
+        let error = scan(&[FileBytes { name: "a".into(), bytes: bytes.into() }], None).expect_err("the header is gone");
+        assert_eq!(error, ScanError { file: "a".into(), reason: FileHeaderError::Damaged });
+    }
+
+    #[test]
+    fn a_second_copy_of_a_block_hides_none_behind_it() {
+        let mut bytes = file("a", 1, 1, 3, 1).bytes.to_vec();
+        bytes.extend_from_within(ALIGNMENT..ALIGNMENT + BLOCK_BYTES);
+        let scan = scan(&[FileBytes { name: "a".into(), bytes: bytes.into() }], None).unwrap();
+        assert_eq!((sequences(&scan), scan.damage), (vec![1, 2, 3], None));
     }
 
     proptest! {

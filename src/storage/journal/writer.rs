@@ -14,19 +14,23 @@
 //! waits fails, and nothing is tried again.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::block::{self, BLOCK_HEADER_LEN, Entry, FILE_HEADER_LEN, FileHeader, Incarnation, Sequence};
 use super::commit::{Commit, Fenced};
 use crate::disk::{ALIGNMENT, Disk, DiskBuffer, DiskError, DiskFile, DiskResult, OpenMode};
+use crate::storage::PartitionMap;
 use crate::storage::log::{Log, LogPosition};
+use crate::storage::mutation::{self, Mutation};
 use crate::storage::notify::Notify;
-use crate::vocabulary::{PartitionId, ShardId};
+use crate::vocabulary::ShardId;
 
 /// How many blocks are written at once. Two keep the device busy; a third fills the gap when one ends.
 pub const WRITERS: usize = 3;
+/// How many files there are from the start: with two, the older one can be freed for what comes next without any room.
+const FILES_MIN: usize = 2;
 /// An open block with at least so many bytes is written although an earlier one waits for its fdatasync; a smaller one
 /// goes on gathering, because it would not be durable any sooner.
 const WORTH_A_WRITE_BYTES: usize = 256 << 10;
@@ -65,6 +69,34 @@ pub struct JournalStart {
     pub files: Vec<String>,
 }
 
+/// The name of a new file: that of the use that is to come, or the next one that no file has.
+fn new_name<'a>(incarnation: Incarnation, taken: impl Iterator<Item = &'a str> + Clone) -> String {
+    let names = (incarnation..).map(|number| format!("{number:08}.journal"));
+    names.into_iter().find(|name| taken.clone().all(|taken| taken != name)).expect("there are more numbers than files")
+}
+
+/// Makes a journal file, durably; `None`, and no file, when the disk is full.
+async fn make_file<D: Disk>(disk: &D, directory: &Path, name: &str, len: u64) -> DiskResult<Option<D::File>> {
+    let path = directory.join(name);
+    let made = async {
+        let file = disk.open(&path, OpenMode::OpenOrCreate).await?;
+        file.preallocate(len).await?;
+        Ok(file)
+    };
+    match made.await {
+        Ok(file) => {
+            file.sync_data().await?;
+            disk.sync_dir(directory).await?;
+            Ok(Some(file))
+        }
+        Err(error) if DiskError::is_full(&error) => match disk.remove(&path).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(None),
+        },
+        Err(error) => Err(error),
+    }
+}
+
 /// A log, and its end behind one of its entries.
 type LogEnd<D> = (Rc<Log<D>>, LogPosition);
 
@@ -76,7 +108,7 @@ pub(in crate::storage) struct JournalFile<D: Disk> {
     pub(in crate::storage) incarnation: Incarnation,
     last_sequence: Cell<Sequence>,
     /// The logs with entries in the file, and where their last one ends.
-    touched: RefCell<HashMap<PartitionId, LogEnd<D>>>,
+    touched: RefCell<PartitionMap<LogEnd<D>>>,
 }
 
 impl<D: Disk> JournalFile<D> {
@@ -127,6 +159,8 @@ struct State<D: Disk> {
     /// A checkpoint waits for what is open now to be durable: files beyond the bound may be made for it, or it could
     /// wait for ever. They are removed when they are released.
     checkpoint_waits: bool,
+    /// The disk had no room for another file.
+    lacks_room: bool,
     fenced: Option<Fenced>,
 }
 
@@ -177,20 +211,30 @@ impl<D: Disk> Journal<D> {
                 disk.remove(&path).await?;
             }
         }
+        let next_incarnation = start.incarnation_max + 1;
+        let mut lacks_room = false;
+        while free.len() < FILES_MIN && !lacks_room {
+            let name = new_name(next_incarnation, free.iter().map(|(name, _)| name.as_str()));
+            match make_file(&disk, &directory, &name, options.file_bytes).await? {
+                Some(file) => free.push_back((name, file)),
+                None => lacks_room = true,
+            }
+        }
         let state = State {
             open: VecDeque::new(),
             open_bytes: 0,
             in_flight: VecDeque::new(),
-            next_sequence: start.sequence_max + 1,
+            next_sequence: (start.sequence_max + u64::from(!mutation::is(Mutation::ReusesASequence))).max(1),
             durable: start.sequence_max,
             syncing_to: start.sequence_max,
             in_use: VecDeque::new(),
             file_count: free.len(),
             free,
             position: 0,
-            next_incarnation: start.incarnation_max + 1,
+            next_incarnation,
             rotating: false,
             checkpoint_waits: false,
+            lacks_room,
             fenced: None,
         };
         Ok(Journal {
@@ -208,6 +252,22 @@ impl<D: Disk> Journal<D> {
     /// The largest entry payload that the journal takes, in bytes.
     pub fn entry_bytes_max(&self) -> usize {
         self.options.entry_bytes_max()
+    }
+
+    /// The length of all files together.
+    pub(in crate::storage) fn bytes(&self) -> u64 {
+        self.state.borrow().file_count as u64 * self.options.file_bytes
+    }
+
+    /// Whether the disk had no room for another file. The next one is tried for after [`Journal::try_for_room`].
+    pub(in crate::storage) fn lacks_room(&self) -> bool {
+        self.state.borrow().lacks_room
+    }
+
+    /// There may be room again.
+    pub(in crate::storage) fn try_for_room(&self) {
+        self.state.borrow_mut().lacks_room = false;
+        self.progress.notify();
     }
 
     /// Why no appends are taken, if so.
@@ -234,7 +294,7 @@ impl<D: Disk> Journal<D> {
         if opens {
             let sequence = state.next_sequence;
             state.next_sequence += 1;
-            let commit = Rc::new(Commit::default());
+            let commit = Rc::new(Commit::new(sequence));
             let (entries, ends) = (Vec::new(), Vec::new());
             state.open.push_back(OpenBlock { sequence, entries, ends, payload_len: 0, commit });
         }
@@ -288,7 +348,8 @@ impl<D: Disk> Journal<D> {
     /// The oldest file, when it is full, durable, and its room is needed.
     pub(in crate::storage) fn to_release(&self) -> Option<Rc<JournalFile<D>>> {
         let state = self.state.borrow();
-        let needed = state.free.is_empty() && state.file_count >= self.options.files_max && state.in_use.len() >= 2;
+        let is_last = state.file_count >= self.options.files_max || state.lacks_room;
+        let needed = state.free.is_empty() && is_last && state.in_use.len() >= 2;
         let oldest = state.in_use.front().filter(|_| needed && state.fenced.is_none())?;
         (oldest.last_sequence() <= state.durable).then(|| oldest.clone())
     }
@@ -412,7 +473,8 @@ impl<D: Disk> Journal<D> {
         let (sequence, ends, commit) = (block.sequence, block.ends, block.commit);
         let job = Rc::new(InFlight { sequence, written: Cell::new(false), file, ends, commit });
         state.in_flight.push_back(job.clone());
-        let (entries, payload_len, watermark) = (block.entries, block.payload_len, state.durable);
+        let watermark = if mutation::is(Mutation::WritesNoWatermark) { 0 } else { state.durable };
+        let (entries, payload_len) = (block.entries, block.payload_len);
         Step::Write { job, entries, payload_len, position, watermark }
     }
 
@@ -427,22 +489,28 @@ impl<D: Disk> Journal<D> {
                 }
                 let taken = state.free.pop_front();
                 let may_create = state.file_count < self.options.files_max || state.checkpoint_waits;
-                let create = taken.is_none() && may_create;
+                let create = taken.is_none() && may_create && !state.lacks_room;
                 if create {
                     state.file_count += 1;
                 }
-                (taken, create.then(|| format!("{:08}.journal", state.next_incarnation)))
+                let free = state.free.iter().map(|(name, _)| name.as_str());
+                let names = state.in_use.iter().map(|file| file.name.as_str()).chain(free);
+                (taken, create.then(|| new_name(state.next_incarnation, names)))
             };
             if let Some(taken) = taken {
                 break taken;
             }
             if let Some(name) = create {
-                let path = self.directory.join(&name);
-                let file = self.disk.open(&path, OpenMode::OpenOrCreate).await?;
-                file.preallocate(self.options.file_bytes).await?;
-                file.sync_data().await?;
-                self.disk.sync_dir(&self.directory).await?;
-                break (name, file);
+                if let Some(file) = make_file(&self.disk, &self.directory, &name, self.options.file_bytes).await? {
+                    break (name, file);
+                }
+                {
+                    let mut state = self.state.borrow_mut();
+                    state.file_count -= 1;
+                    state.lacks_room = true;
+                }
+                self.progress.notify();
+                continue;
             }
             self.progress.notified().await;
         };
@@ -457,7 +525,9 @@ impl<D: Disk> Journal<D> {
         buffer.bytes_mut().fill(0);
         buffer.bytes_mut()[..FILE_HEADER_LEN].copy_from_slice(&header.encode());
         file.write_at(0, buffer).await?;
-        file.sync_data().await?;
+        if !mutation::is(Mutation::SyncsNoFileHeader) {
+            file.sync_data().await?;
+        }
         {
             let mut state = self.state.borrow_mut();
             let last_sequence = Cell::new(header.first_sequence - 1);
@@ -493,8 +563,13 @@ impl<D: Disk> Journal<D> {
                     files.push(block.file.clone());
                 }
             }
+            if mutation::is(Mutation::AcknowledgesBeforeSync) {
+                self.complete(durable);
+            }
             for file in &files {
-                if let Err(error) = file.file.sync_data().await {
+                if let Err(error) = file.file.sync_data().await
+                    && !mutation::is(Mutation::IgnoresFailedJournalSyncs)
+                {
                     self.fence_on(&error);
                     return;
                 }

@@ -85,6 +85,12 @@ impl Index {
         (self.max_timestamp >= 0).then_some((self.max_timestamp, self.max_timestamp_batch))
     }
 
+    /// The base offset of the batch at `position`, if the index has an entry for it.
+    pub fn offset_at(&self, position: u32) -> Option<Offset> {
+        let at = self.entries.binary_search_by_key(&position, |entry| entry.position).ok()?;
+        Some(self.base_offset + i64::from(self.entries[at].relative_offset))
+    }
+
     /// A batch start at or before the batch that holds `offset`.
     pub fn position_before_offset(&self, offset: Offset) -> u32 {
         let after = self.entries.partition_point(|entry| self.base_offset + i64::from(entry.relative_offset) <= offset);

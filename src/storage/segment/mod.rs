@@ -24,12 +24,13 @@ use std::rc::{Rc, Weak};
 
 use crate::disk::{ALIGNMENT, Disk, DiskBuffer, DiskFile, DiskResult, OpenMode, align_down, align_up};
 use crate::record::BatchHeader;
+use crate::storage::mutation::{self, Mutation};
 use crate::storage::notify::Notify;
 use crate::vocabulary::{LeaderEpoch, Offset, TimestampMs};
 use chunk::{CHUNK_BYTES, Chunk};
 use index::Index;
 use open_files::OpenFiles;
-pub use read::{ReadError, Records};
+pub use read::{Limit, ReadError, Records};
 
 /// A new file is durable when its name is, and the names of the directories that may be new with it: partition, topic,
 /// all topics, data directory.
@@ -65,7 +66,8 @@ impl<D: Disk> Home<D> {
 
     /// Makes the name of a new file durable.
     async fn sync_names(&self, disk: &D) -> DiskResult<()> {
-        let directories = if self.durable.get() { 1 } else { DIRECTORIES_SYNCED };
+        let needed = if self.durable.get() { 1 } else { DIRECTORIES_SYNCED };
+        let directories = if mutation::is(Mutation::SyncsNoDirectory) { 0 } else { needed };
         for directory in self.directory.ancestors().take(directories) {
             disk.sync_dir(directory).await?;
         }
@@ -242,7 +244,7 @@ impl<D: Disk> Segment<D> {
     pub fn evict_chunk(&self) -> usize {
         let mut state = self.state.borrow_mut();
         let Some(first) = state.chunks.front() else { return 0 };
-        if first.end() > state.written {
+        if first.end() > state.written && !mutation::is(Mutation::EvictsUnwritten) {
             return 0;
         }
         let memory = first.memory_bytes();
@@ -331,7 +333,10 @@ impl<D: Disk> Segment<D> {
         if finish {
             file.set_len(target).await?;
         }
-        file.sync_data().await?;
+        match file.sync_data().await {
+            Err(_) if mutation::is(Mutation::IgnoresFailedSegmentSyncs) => {}
+            result => result?,
+        }
         self.state.borrow_mut().synced = target;
         if finish {
             self.write_index(disk).await?;

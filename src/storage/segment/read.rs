@@ -9,6 +9,7 @@ use super::index::{INTERVAL_BYTES, Index};
 use super::{Segment, State, file_name};
 use crate::disk::{ALIGNMENT, Disk, DiskError, DiskFile, OpenMode, align_down, align_up};
 use crate::record::{BATCH_HEADER_LEN, BatchHeader, verify_crc};
+use crate::storage::mutation::{self, Mutation};
 use crate::vocabulary::{Offset, TimestampMs};
 
 /// The most that one read of the disk asks for while an index is made anew, in bytes.
@@ -40,6 +41,36 @@ impl Records {
         }
     }
 }
+
+/// Where the part of a segment ends that may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// In bytes: the end of a batch.
+    pub position: u64,
+    /// No batch before it has this offset or a later one.
+    pub offset: Offset,
+}
+
+/// Holds batches that follow each other against their offsets: no checksum covers a batch's base offset, so that a batch
+/// need not be copied to be appended. What is wrong shows at the batch or at the one behind it.
+struct Order {
+    /// The batch to come has this offset, by the index.
+    exactly: Option<Offset>,
+    /// Or, for there may be gaps, one from here on.
+    at_least: Offset,
+}
+
+impl Order {
+    /// Whether the next batch stands where it may.
+    fn admits(&mut self, header: &BatchHeader) -> bool {
+        let stands = self.exactly.take().is_none_or(|offset| header.base_offset == offset);
+        let follows = header.base_offset >= self.at_least;
+        self.at_least = header.next_offset();
+        (stands && follows) || mutation::is(Mutation::ChecksNoOrder)
+    }
+}
+
+const OUT_OF_ORDER: &str = "a record batch has an offset that does not belong there";
 
 /// Why a segment could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -135,24 +166,43 @@ fn select(
 }
 
 impl<D: Disk> Segment<D> {
-    /// Whole batches from the one that holds `offset`, of at most `max_bytes` but at least one, below position `limit`.
+    /// Whole batches from the one that holds `offset`, of at most `max_bytes` but at least one, before `limit`.
     /// `None` when they are not all in memory.
-    pub fn read_cached(&self, offset: Offset, max_bytes: usize, limit: u64) -> Option<Records> {
+    pub fn read_cached(&self, offset: Offset, max_bytes: usize, limit: Limit) -> Option<Records> {
         let state = self.state.borrow();
         let index = state.index.as_ref()?;
-        let range = select(index, |position| state.header_in_memory(position), offset, max_bytes as u64, limit);
+        let range =
+            select(index, |position| state.header_in_memory(position), offset, max_bytes as u64, limit.position);
         let (from, to) = range.ok()?;
         (from >= state.memory_start()).then(|| Records { slices: state.slices(from, to) })
     }
 
-    /// What [`Segment::read_cached`] gives, from the disk where need be. Checksums are checked of what was on disk.
+    /// What [`Segment::read_cached`] gives, from the disk where need be. Checksums and offsets are checked of what was on
+    /// disk.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn read(&self, disk: &D, offset: Offset, max_bytes: usize, limit: u64) -> Result<Records, ReadError> {
+    pub async fn read(&self, disk: &D, offset: Offset, max_bytes: usize, limit: Limit) -> Result<Records, ReadError> {
         if let Some(records) = self.read_cached(offset, max_bytes, limit) {
             return Ok(records);
         }
+        let result = self.read_file(disk, offset, max_bytes, limit).await;
+        if matches!(result, Err(ReadError::Damaged { .. })) {
+            self.forget_index();
+        }
+        result
+    }
+
+    /// Has the index made anew when it is next needed: it may come from what is damaged, and the file may be restored.
+    fn forget_index(&self) {
+        let mut state = self.state.borrow_mut();
+        if state.sealed {
+            state.index = None;
+        }
+    }
+
+    async fn read_file(&self, disk: &D, offset: Offset, max_bytes: usize, limit: Limit) -> Result<Records, ReadError> {
+        let (limit, end_offset) = (limit.position, limit.offset);
         let start = self.with_index(disk, |index| u64::from(index.position_before_offset(offset))).await?;
         let mut end = limit.min(start + max_bytes as u64 + 2 * u64::from(INTERVAL_BYTES));
         loop {
@@ -168,7 +218,12 @@ impl<D: Disk> Segment<D> {
             let choose = |index: &Index| select(index, header_at, offset, max_bytes as u64, limit);
             let selected = self.with_index(disk, choose).await?;
             match selected {
+                // The batch behind tells whether the last one's offset is right.
+                Ok((_, to)) if to <= end && to < limit && to + BATCH_HEADER_LEN as u64 > end => {
+                    end = limit.min(to + u64::from(INTERVAL_BYTES));
+                }
                 Ok((from, to)) if to <= end => {
+                    self.check_order(&window, start, to, limit, end_offset)?;
                     let bytes = window.slice((from - start) as usize..(to - start) as usize);
                     self.check(&bytes, from)?;
                     return Ok(Records { slices: vec![bytes] });
@@ -182,6 +237,33 @@ impl<D: Disk> Segment<D> {
                 }
             }
         }
+    }
+
+    /// Checks the offsets of the batches in `window`, which starts at `start`, up to position `to` and of the one behind.
+    fn check_order(&self, window: &[u8], start: u64, to: u64, limit: u64, end_offset: Offset) -> Result<(), ReadError> {
+        let mut order = self.order_from(start);
+        let mut position = start;
+        while position <= to && position < limit {
+            let header = window.get((position - start) as usize..).map(BatchHeader::parse);
+            let Some(Ok(header)) = header else {
+                return Err(self.damaged(position, "there is no whole record batch where one must start"));
+            };
+            if !order.admits(&header) {
+                return Err(self.damaged(position, OUT_OF_ORDER));
+            }
+            position += header.total_len() as u64;
+        }
+        if to == limit && order.at_least > end_offset {
+            return Err(self.damaged(to, OUT_OF_ORDER));
+        }
+        Ok(())
+    }
+
+    /// The order of the batches from `position` on, where an entry of the index points.
+    fn order_from(&self, position: u64) -> Order {
+        let state = self.state.borrow();
+        let exactly = state.index.as_ref().and_then(|index| index.offset_at(position as u32));
+        Order { exactly, at_least: self.base_offset }
     }
 
     /// The whole batch that starts at `position`.
@@ -206,7 +288,7 @@ impl<D: Disk> Segment<D> {
     }
 
     /// The first batch whose max timestamp is at least `timestamp`, of those from the one that holds `from` on that start
-    /// below position `limit`.
+    /// before `limit`.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -215,7 +297,7 @@ impl<D: Disk> Segment<D> {
         disk: &D,
         timestamp: TimestampMs,
         from: Offset,
-        limit: u64,
+        limit: Limit,
     ) -> Result<Option<Bytes>, ReadError> {
         let look = |index: &Index| {
             let position = index.position_before_timestamp(timestamp).max(index.position_before_offset(from));
@@ -226,14 +308,26 @@ impl<D: Disk> Segment<D> {
             return Ok(None);
         }
         let mut position = start;
-        while position < limit {
+        let mut order = self.order_from(position);
+        let mut found = None;
+        while position < limit.position {
             let (header, batch) = self.batch_at(disk, position).await?;
-            if header.max_timestamp >= timestamp && header.last_offset() >= from {
-                return Ok(Some(batch));
+            if !order.admits(&header) {
+                return Err(self.damaged(position, OUT_OF_ORDER));
+            }
+            if found.is_some() {
+                return Ok(found);
             }
             position += batch.len() as u64;
+            if header.max_timestamp >= timestamp && header.last_offset() >= from {
+                // The batch behind, or the end, tells whether its offset is right.
+                found = Some(batch);
+            }
         }
-        Ok(None)
+        if order.at_least > limit.offset {
+            return Err(self.damaged(position, OUT_OF_ORDER));
+        }
+        Ok(found)
     }
 
     /// The largest timestamp of all batches and the base offset of the first batch that has it.
@@ -244,7 +338,7 @@ impl<D: Disk> Segment<D> {
         self.with_index(disk, Index::max_timestamp).await
     }
 
-    /// The largest timestamp of the batches from the one that holds `from` on, of those that start below position `limit`.
+    /// The largest timestamp of the batches from the one that holds `from` on, of those before `limit`.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -252,15 +346,19 @@ impl<D: Disk> Segment<D> {
         &self,
         disk: &D,
         from: Offset,
-        limit: u64,
+        limit: Limit,
     ) -> Result<Option<TimestampMs>, ReadError> {
         if from <= self.base_offset {
             return Ok(self.max_timestamp(disk).await?.map(|(timestamp, _)| timestamp));
         }
         let mut position = self.with_index(disk, |index| u64::from(index.position_before_offset(from))).await?;
+        let mut order = self.order_from(position);
         let mut max = None;
-        while position < limit {
+        while position < limit.position {
             let (header, batch) = self.batch_at(disk, position).await?;
+            if !order.admits(&header) {
+                return Err(self.damaged(position, OUT_OF_ORDER));
+            }
             if header.last_offset() >= from && header.max_timestamp >= 0 {
                 max = max.max(Some(header.max_timestamp));
             }
@@ -313,7 +411,7 @@ impl<D: Disk> Segment<D> {
             let Some(batch) = bytes.get(at..at + header.total_len()) else {
                 return Err(self.damaged(here, "a record batch reaches over the next one"));
             };
-            if !verify_crc(batch) {
+            if !verify_crc(batch) && !mutation::is(Mutation::ChecksNoChecksum) {
                 return Err(self.damaged(here, "a record batch does not match its checksum"));
             }
             at += batch.len();
@@ -351,6 +449,7 @@ impl<D: Disk> Segment<D> {
 
     async fn scan(&self, disk: &D, len: u64) -> Result<Index, ReadError> {
         let mut index = Index::new(self.base_offset);
+        let mut order = Order { exactly: None, at_least: self.base_offset };
         let (mut start, mut span) = (0, SCAN_BYTES);
         while start < len {
             let window = self.window(disk, start, len.min(start + span)).await?;
@@ -367,6 +466,10 @@ impl<D: Disk> Segment<D> {
                 if at + header.total_len() > window.len() {
                     span = span.max(header.total_len() as u64 + ALIGNMENT as u64);
                     break;
+                }
+                self.check(&window[at..at + header.total_len()], here)?;
+                if !order.admits(&header) {
+                    return Err(self.damaged(here, OUT_OF_ORDER));
                 }
                 index.add(header.base_offset, header.total_len() as u32, header.max_timestamp);
                 at += header.total_len();
