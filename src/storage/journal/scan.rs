@@ -137,7 +137,7 @@ fn missing_until(after: &[FoundBlock], first: Sequence, watermark: Sequence) -> 
 
 /// Every whole block of the file's present use. Looks on behind a bad block, at each aligned position, for those that
 /// prove what was durable.
-fn whole_blocks(header: &FileHeader, file: &FileBytes) -> Vec<FoundBlock> {
+pub fn whole_blocks(header: &FileHeader, file: &FileBytes) -> Vec<FoundBlock> {
     let mut blocks = Vec::new();
     let mut position = ALIGNMENT;
     while position < file.bytes.len() {

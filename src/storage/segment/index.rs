@@ -28,8 +28,10 @@ pub const VERSION: u16 = 1;
 /// An entry is made when at least this many bytes lie behind the last one (Kafka's `index.interval.bytes` default).
 pub const INTERVAL_BYTES: u32 = 4096;
 
-const HEADER_LEN: usize = 48;
-const ENTRY_LEN: usize = 16;
+/// Bytes before the entries.
+pub const HEADER_LEN: usize = 48;
+/// Bytes of an entry.
+pub const ENTRY_LEN: usize = 16;
 
 /// Where a batch starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +80,16 @@ impl Index {
     /// Bytes of the segment that the index knows.
     pub fn covered(&self) -> u32 {
         self.covered
+    }
+
+    /// The segment's base offset.
+    pub fn base_offset(&self) -> Offset {
+        self.base_offset
+    }
+
+    /// The entries, in the order of their positions.
+    pub fn entries(&self) -> &[IndexEntry] {
+        &self.entries
     }
 
     /// The largest timestamp, and the base offset of the first batch that has it; `None` when no batch has one.
