@@ -315,6 +315,10 @@ impl<D: Disk> Storage<D> {
         engine.stopping.set(true);
         engine.filled.notify();
         engine.journal.all_durable().await?;
+        // The next run begins new segments: these can as well be whole files, with their indexes, as other tools read them.
+        for log in engine.logs.borrow().values() {
+            log.seal();
+        }
         engine.flush_everything().await?;
         let (incarnation, sequence) = engine.journal.reached();
         engine.write_checkpoint(incarnation, sequence + 1).await?;
