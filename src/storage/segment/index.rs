@@ -109,6 +109,12 @@ impl Index {
         after.checked_sub(1).map_or(0, |at| self.entries[at].position)
     }
 
+    /// The base offset of the batch that starts at `position`, if the index knows it.
+    pub fn offset_at(&self, position: u32) -> Option<Offset> {
+        let at = self.entries.binary_search_by_key(&position, |entry| entry.position).ok()?;
+        Some(self.base_offset + i64::from(self.entries[at].relative_offset))
+    }
+
     /// The last known batch start at or before `position`.
     pub fn boundary_before(&self, position: u32) -> u32 {
         let after = self.entries.partition_point(|entry| entry.position <= position);

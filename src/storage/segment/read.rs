@@ -153,11 +153,11 @@ impl<D: Disk> Segment<D> {
         if let Some(records) = self.read_cached(offset, max_bytes, limit) {
             return Ok(records);
         }
-        self.load_index(disk).await?;
-        let start = match &self.state.borrow().index {
-            Some(index) => u64::from(index.position_before_offset(offset)),
-            None => return Err(self.damaged(0, "its index vanished while it was read")),
+        let look = |index: &Index| {
+            let start = index.position_before_offset(offset);
+            (u64::from(start), index.offset_at(start))
         };
+        let (start, start_offset) = self.with_index(disk, look).await?;
         let mut end = limit.min(start + max_bytes as u64 + 2 * u64::from(INTERVAL_BYTES));
         loop {
             let window = self.window(disk, start, end).await?;
@@ -175,6 +175,8 @@ impl<D: Disk> Segment<D> {
             match selected {
                 Ok((from, to)) if to <= end => {
                     let bytes = window.slice((from - start) as usize..(to - start) as usize);
+                    // From where the offset is known: a batch that was passed over may be the one that was asked for.
+                    self.check_offsets(&window[..(to - start) as usize], start, start_offset)?;
                     self.check(&bytes, from)?;
                     return Ok(Records { slices: vec![bytes] });
                 }
@@ -224,15 +226,16 @@ impl<D: Disk> Segment<D> {
     ) -> Result<Option<Bytes>, ReadError> {
         let look = |index: &Index| {
             let position = index.position_before_timestamp(timestamp).max(index.position_before_offset(from));
-            (index.max_timestamp(), u64::from(position))
+            (index.max_timestamp(), u64::from(position), index.offset_at(position))
         };
-        let (max, start) = self.with_index(disk, look).await?;
+        let (max, start, mut expected) = self.with_index(disk, look).await?;
         if max.is_none_or(|(max, _)| max < timestamp) {
             return Ok(None);
         }
         let mut position = start;
         while position < limit {
             let (header, batch) = self.batch_at(disk, position).await?;
+            self.check_offset(&header, position, &mut expected)?;
             if header.max_timestamp >= timestamp && header.last_offset() >= from {
                 return Ok(Some(batch));
             }
@@ -262,10 +265,15 @@ impl<D: Disk> Segment<D> {
         if from <= self.base_offset {
             return Ok(self.max_timestamp(disk).await?.map(|(timestamp, _)| timestamp));
         }
-        let mut position = self.with_index(disk, |index| u64::from(index.position_before_offset(from))).await?;
+        let look = |index: &Index| {
+            let position = index.position_before_offset(from);
+            (u64::from(position), index.offset_at(position))
+        };
+        let (mut position, mut expected) = self.with_index(disk, look).await?;
         let mut max = None;
         while position < limit {
             let (header, batch) = self.batch_at(disk, position).await?;
+            self.check_offset(&header, position, &mut expected)?;
             if header.last_offset() >= from && header.max_timestamp >= 0 {
                 max = max.max(Some(header.max_timestamp));
             }
@@ -325,6 +333,34 @@ impl<D: Disk> Segment<D> {
         Ok(())
     }
 
+    /// Checks the base offsets of the batches in `bytes`, which start at `position`, where `expected` is known to be.
+    fn check_offsets(&self, bytes: &[u8], position: u64, expected: Option<Offset>) -> Result<(), ReadError> {
+        let (mut at, mut expected) = (0, expected);
+        while at < bytes.len() {
+            let here = position + at as u64;
+            let header = BatchHeader::parse(&bytes[at..])
+                .map_err(|_| self.damaged(here, "there is no whole record batch where one must start"))?;
+            self.check_offset(&header, here, &mut expected)?;
+            at += header.total_len();
+        }
+        Ok(())
+    }
+
+    /// Holds a batch's base offset, which its checksum does not cover, against that of its place; moves `expected` behind
+    /// the batch. Offsets have no gap, because there is no compaction.
+    fn check_offset(
+        &self,
+        header: &BatchHeader,
+        position: u64,
+        expected: &mut Option<Offset>,
+    ) -> Result<(), ReadError> {
+        if expected.is_some_and(|expected| expected != header.base_offset) {
+            return Err(self.damaged(position, "a record batch has not the offset that follows the batch before it"));
+        }
+        *expected = Some(header.next_offset());
+        Ok(())
+    }
+
     /// Makes the index available: from memory, from its file, or by reading the whole segment.
     async fn load_index(&self, disk: &D) -> Result<(), ReadError> {
         if self.state.borrow().index.is_some() {
@@ -355,6 +391,7 @@ impl<D: Disk> Segment<D> {
 
     async fn scan(&self, disk: &D, len: u64) -> Result<Index, ReadError> {
         let mut index = Index::new(self.base_offset);
+        let mut expected = Some(self.base_offset);
         let (mut start, mut span) = (0, SCAN_BYTES);
         while start < len {
             let window = self.window(disk, start, len.min(start + span)).await?;
@@ -372,6 +409,7 @@ impl<D: Disk> Segment<D> {
                     span = span.max(header.total_len() as u64 + ALIGNMENT as u64);
                     break;
                 }
+                self.check_offset(&header, here, &mut expected)?;
                 index.add(header.base_offset, header.total_len() as u32, header.max_timestamp);
                 at += header.total_len();
             }
