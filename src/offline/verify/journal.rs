@@ -17,6 +17,8 @@ use crate::vocabulary::{Offset, PartitionId, ShardId};
 
 const RESTORE_JOURNAL: &str = "restore the data directory from a copy, or start with --accept-journal-damage, which gives \
                                up the records that are only in the journal";
+/// The least `corelog.journal.file.bytes`: a file has its length before it has a header.
+const FILE_BYTES_MIN: u64 = 1 << 20;
 const RESTORE_ALL: &str = "restore it, with the journal and the segments of the same time, from a copy";
 
 impl Verifier<'_> {
@@ -34,6 +36,15 @@ impl Verifier<'_> {
                 Ok(header) if header.shard != id => {
                     let what = format!("the file belongs to shard {}, not to shard {id}", header.shard);
                     self.tell(Finding::damage(&file.path, what, "put the journal directories back as they were"))?;
+                }
+                Ok(_) if file.bytes < FILE_BYTES_MIN || !file.bytes.is_multiple_of(ALIGNMENT as u64) => {
+                    let what = format!("the file was cut to {} bytes", file.bytes);
+                    let finding = if file.needed {
+                        Finding::damage(&file.path, format!("{what}: blocks may be lost"), RESTORE_JOURNAL)
+                    } else {
+                        Finding::note(&file.path, what, "nothing: its blocks are not needed any more")
+                    };
+                    self.tell(finding.at(file.bytes))?;
                 }
                 Ok(_) => {}
                 Err(FileHeaderError::Unused) => {
