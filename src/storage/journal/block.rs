@@ -91,7 +91,7 @@ pub enum FileHeaderError {
     #[error("the file was never used")]
     Unused,
     /// Not a journal file, or a damaged one.
-    #[error("the file header is damaged (bad magic or checksum)")]
+    #[error("the file header is damaged (bad magic or checksum): restore the data directory from a copy")]
     Damaged,
     /// Written by a newer corelog.
     #[error("the file has format version {0}, this corelog reads version {VERSION}: start the corelog that wrote it")]

@@ -90,7 +90,11 @@ pub fn scan(files: &[FileBytes], first_needed: Option<Sequence>) -> Result<Scan,
     for file in files {
         match FileHeader::decode(&file.bytes) {
             Ok(header) => opened.push((header, file)),
-            Err(FileHeaderError::Unused) => {}
+            // The header of a fresh file is durable before its first block.
+            Err(FileHeaderError::Unused) if file.bytes.iter().all(|&byte| byte == 0) => {}
+            Err(FileHeaderError::Unused) => {
+                return Err(ScanError { file: file.name.clone(), reason: FileHeaderError::Damaged });
+            }
             Err(reason) => return Err(ScanError { file: file.name.clone(), reason }),
         }
     }
@@ -263,6 +267,16 @@ mod tests {
         let scan = scan(&[damaged(&whole, ALIGNMENT + 2 * BLOCK_BYTES + 100)], None).unwrap();
         assert_eq!(sequences(&scan), [1, 2]);
         assert_eq!((scan.damage, scan.sequence_max), (None, 4));
+    }
+
+    #[test]
+    fn blocks_behind_a_zeroed_header_are_not_passed_over() {
+        let whole = file("a", 1, 1, 2, 1);
+        let mut bytes = whole.bytes.to_vec();
+        bytes[..ALIGNMENT].fill(0);
+        let error =
+            scan(&[FileBytes { name: "a".into(), bytes: bytes.into() }], None).expect_err("the header was lost");
+        assert_eq!(error, ScanError { file: "a".into(), reason: FileHeaderError::Damaged });
     }
 
     #[test]
