@@ -74,6 +74,11 @@ pub enum CheckpointError {
     /// Not a checkpoint, or a damaged one.
     #[error("{0} is damaged; restore it, with the journal and segments of the same time, from a copy")]
     Damaged(String),
+    /// Lost: a journal is used only when there is a checkpoint.
+    #[error(
+        "{0} is missing, though the journal beside it was used; restore it, with the journal and segments of the same time, from a copy"
+    )]
+    Missing(String),
     /// Written by a newer corelog.
     #[error(
         "{path} has format version {version}, this corelog reads version {VERSION}: start the corelog that wrote it"

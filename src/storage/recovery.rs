@@ -167,6 +167,10 @@ impl<D: Disk> Recovery<D> {
         if let Some(damage) = scan.damage.filter(|_| !accept_damage) {
             return Err(RecoveryError::Damaged { shard, damage });
         }
+        if checkpoint.is_none() && scan.incarnation_max > 0 {
+            let path = directory.join(FILE_NAME).display().to_string();
+            return Err(CheckpointError::Missing(path).into());
+        }
         for entry in scan.blocks.into_iter().flat_map(|block| block.entries) {
             self.entries.entry(entry.partition).or_default().push(entry);
         }

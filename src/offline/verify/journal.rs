@@ -50,18 +50,19 @@ impl Verifier<'_> {
                 Err(FileHeaderError::Unused) => {
                     if file.has_content()? {
                         readable = false;
-                        let what = "the file header is zero, but not what follows it: blocks may be lost";
-                        self.tell(Finding::damage(&file.path, what, RESTORE_JOURNAL).at(0))?;
+                        let what = "the file header is zero, but not what follows it: the broker does not start";
+                        self.tell(Finding::damage(&file.path, what, RESTORE_ALL).at(0))?;
                     }
                 }
                 Err(_) if file.bytes == 0 => {
                     let what = "the file is empty: a crash came before its room was reserved, or it was cut";
                     self.tell(Finding::note(&file.path, what, "the broker makes it anew when it starts"))?;
                 }
-                Err(reason) => {
+                Err(_) => {
                     readable = false;
-                    let what = format!("{reason}: whether its blocks are needed is not known");
-                    self.tell(Finding::damage(&file.path, what, RESTORE_JOURNAL).at(0))?;
+                    let what = "the file header is damaged (bad magic or checksum), so that whether its blocks are \
+                                needed is not known: the broker does not start";
+                    self.tell(Finding::damage(&file.path, what, RESTORE_ALL).at(0))?;
                 }
             }
         }
@@ -110,7 +111,7 @@ impl Verifier<'_> {
             Err(error) => {
                 recoverable.uncertain = true;
                 let what = error.reason.to_string();
-                return self.tell(Finding::damage(Path::new(&error.file), what, RESTORE_JOURNAL).at(0));
+                return self.tell(Finding::damage(Path::new(&error.file), what, RESTORE_ALL).at(0));
             }
         };
         self.summary.journal_blocks += scanned.blocks.len() as u64;

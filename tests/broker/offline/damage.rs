@@ -354,6 +354,28 @@ fn a_broker_does_not_serve_a_batch_at_a_wrong_offset() {
 }
 
 #[test]
+fn a_lost_checkpoint_or_journal_header_is_refused_and_told() {
+    for killed in [false, true] {
+        let Some(made) = Made::new(killed) else { return };
+        let refuses = |file: &str, harm: &dyn Fn(&Path)| {
+            let copy = made.copied();
+            harm(&copy.path().join(file));
+            let (summary, findings) = verified(copy.path()).expect("a data directory");
+            assert!(summary.damage > 0, "{file}: {findings:?}");
+            let log = Broker::open(copy.path(), CONFIG).err().unwrap_or_else(|| panic!("{file}: the broker started"));
+            let last = log.lines().last().unwrap_or_default();
+            assert!(last.starts_with("corelog: ") && last.contains(file) && last.contains("from a copy"), "{last}");
+        };
+        refuses("journal/0/checkpoint", &|file| std::fs::remove_file(file).expect("remove the checkpoint"));
+        refuses("journal/0/00000001.journal", &|file| {
+            let mut bytes = std::fs::read(file).expect("a journal file");
+            bytes[..4096].fill(0);
+            std::fs::write(file, bytes).expect("write the file");
+        });
+    }
+}
+
+#[test]
 fn cut_emptied_zeroed_and_foreign_files_are_told_and_nothing_panics() {
     for killed in [false, true] {
         let Some(made) = Made::new(killed) else { return };
