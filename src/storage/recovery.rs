@@ -98,6 +98,9 @@ pub struct Recovery<D: Disk> {
     disk: D,
     data_dir: PathBuf,
     segment_bytes: u64,
+    /// There is a journal file that no checkpoint covers. After a clean stop no segment lies behind its log's end, and
+    /// nobody looks.
+    after_crash: bool,
     shards: BTreeMap<u16, JournalStart>,
     checkpointed: BTreeMap<PartitionId, CheckpointedLog>,
     entries: BTreeMap<PartitionId, Vec<Entry>>,
@@ -130,6 +133,7 @@ impl<D: Disk> Recovery<D> {
         let mut recovery = Recovery {
             data_dir: data_dir.to_path_buf(),
             segment_bytes,
+            after_crash: false,
             shards: BTreeMap::new(),
             checkpointed: BTreeMap::new(),
             entries: BTreeMap::new(),
@@ -163,6 +167,7 @@ impl<D: Disk> Recovery<D> {
             }
             names.push(name);
         }
+        self.after_crash |= !files.is_empty();
         let scan = scan(&files, first_needed)?;
         if let Some(damage) = scan.damage.filter(|_| !accept_damage) {
             return Err(RecoveryError::Damaged { shard, damage });
@@ -260,6 +265,9 @@ impl<D: Disk> Recovery<D> {
         if batches.iter().all(|entry| entry.base_offset < seed.end.offset) {
             // Only where damage was accepted is the start behind the end.
             seed.end = if seed.start > seed.end.offset { LogPosition::start_at(seed.start) } else { seed.end };
+            if self.after_crash {
+                self.remove_segments_from(&seed).await?;
+            }
             return Ok(seed);
         }
         self.remove_segments_from(&seed).await?;
@@ -299,7 +307,8 @@ impl<D: Disk> Recovery<D> {
         Ok(seed)
     }
 
-    /// Removes what an earlier run wrote behind the checkpointed end: the journal has it, and may lay it out anew.
+    /// Removes what an earlier run wrote behind the checkpointed end: the journal has it, and may lay it out anew, or it was
+    /// written ahead of a journal that never got it. A segment that stayed would hide the records of later ones.
     async fn remove_segments_from(&self, seed: &LogSeed) -> Result<(), DiskError> {
         let directory = self.data_dir.join(&seed.directory);
         let mut removed = false;

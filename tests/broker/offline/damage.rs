@@ -13,9 +13,9 @@ use kafka_protocol::protocol::StrBytes;
 use tempfile::TempDir;
 
 use super::CONFIG;
-use super::sent::{CODECS, Records, Sent};
-use crate::client::create_topic;
-use crate::harness::{Broker, private_dir};
+use super::sent::{CODECS, Content, Records, Sent};
+use crate::client::{create_topic, numbered, produce, read_all, texts};
+use crate::harness::{Broker, private_dir, wait_for};
 use crate::wire::Wire;
 
 const TOPIC: &str = "small";
@@ -237,7 +237,7 @@ fn each_flipped_bit_of_a_killed_directory_is_told() {
 }
 
 /// What a broker serves of a partition: each offset that it gave, and whether it refused any.
-fn served(wire: &mut Wire, partition: i32) -> (Vec<(i64, Vec<u8>, Vec<u8>)>, i64, bool) {
+fn served(wire: &mut Wire, partition: i32) -> (Vec<(i64, Content)>, i64, bool) {
     let (mut offset, mut end, mut refused) = (0, 1, false);
     let mut seen = Vec::new();
     while offset < end {
@@ -266,7 +266,7 @@ fn served(wire: &mut Wire, partition: i32) -> (Vec<(i64, Vec<u8>, Vec<u8>)>, i64
             for record in corelog::record::records(&batch).expect("records").map(|record| record.expect("a record")) {
                 if record.offset >= offset {
                     let part = |part: Option<Bytes>| part.unwrap_or_default().to_vec();
-                    seen.push((record.offset, part(record.key), part(record.value)));
+                    seen.push((record.offset, (part(record.key), part(record.value))));
                 }
             }
             offset = header.next_offset();
@@ -291,10 +291,9 @@ fn serves_nothing_wrong(place: &str, directory: &Path, made: &Made) -> (bool, bo
     for partition in 0..PARTITIONS {
         let sent: Records = made.sent.partition(partition);
         let (seen, end, refused) = served(&mut wire, partition);
-        for (offset, key, value) in &seen {
+        for (offset, content) in &seen {
             let expected = usize::try_from(*offset).ok().and_then(|offset| sent.get(offset));
-            let served = (key.clone(), value.clone());
-            assert_eq!(Some(&served), expected, "{place}: partition {partition} offset {offset}");
+            assert_eq!(Some(content), expected, "{place}: partition {partition} offset {offset}");
         }
         assert!(seen.windows(2).all(|pair| pair[0].0 < pair[1].0), "{place}: offsets rise");
         // What is missing below the end was refused.
@@ -373,6 +372,42 @@ fn a_lost_checkpoint_or_journal_header_is_refused_and_told() {
             std::fs::write(file, bytes).expect("write the file");
         });
     }
+}
+
+#[test]
+fn segments_that_ran_ahead_of_a_lost_journal_do_not_come_back() {
+    // Segments are written without waiting for the journal, so that a crash can leave some that it knows nothing of.
+    let Some(mut broker) = Broker::start_configured("corelog.journal.files = 2\n") else { return };
+    // Longer than what is written at once, so that something of each segment is written.
+    let configs = [("segment.bytes", "2000000")];
+    crate::client::try_create_topic(broker.bootstrap(), TOPIC, 1, &configs).expect("the topic is created");
+    produce(broker.bootstrap(), TOPIC, 0, &numbered("first", 1));
+    broker.stop();
+    broker.restart();
+    let large: Vec<String> = numbered("x", 30).iter().map(|text| ".".repeat(300_000) + text).collect();
+    produce(broker.bootstrap(), TOPIC, 0, &large);
+    let topics = broker.data_dir().join("topics");
+    let is_segment =
+        |file: &PathBuf| file.to_string_lossy().contains("/small-") && file.extension() == Some("log".as_ref());
+    wait_for("segments to be written", || (files(&topics).into_iter().filter(is_segment).count() >= 4).then_some(()));
+    broker.kill9();
+    let journals = files(&broker.data_dir().join("journal"));
+    for file in journals.iter().filter(|file| file.extension().is_some()) {
+        let len = std::fs::metadata(file).expect("a file").len();
+        std::fs::write(file, vec![0; len as usize]).expect("write the file");
+    }
+    let (summary, findings) = verified(broker.data_dir()).expect("a data directory");
+    assert_eq!(summary.damage, 0, "{findings:?}");
+    let ahead = findings.iter().any(|finding| finding.what.contains("neither the checkpoint nor the journal has"));
+    assert!(ahead, "{findings:?}");
+    broker.restart();
+    let more = numbered("more", 20);
+    produce(broker.bootstrap(), TOPIC, 0, &more);
+    broker.stop();
+    let (summary, findings) = verified(broker.data_dir()).expect("a data directory");
+    assert_eq!((summary.damage, findings), (0, Vec::new()));
+    broker.restart();
+    assert_eq!(texts(&read_all(broker.bootstrap(), TOPIC, 1)[0]), [numbered("first", 1), more].concat());
 }
 
 #[test]

@@ -11,12 +11,15 @@ use crate::harness::{Broker, corelog_log, path_str};
 /// Kafka's codecs.
 pub const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
-/// Key and value of each record of a partition, in order.
-pub type Records = Vec<(Vec<u8>, Vec<u8>)>;
+/// A record's key and value.
+pub type Content = (Vec<u8>, Vec<u8>);
+
+/// The records of a partition, in order.
+pub type Records = Vec<Content>;
 
 /// What was acknowledged, by partition and offset.
 #[derive(Default)]
-pub struct Sent(BTreeMap<i32, BTreeMap<i64, (Vec<u8>, Vec<u8>)>>);
+pub struct Sent(BTreeMap<i32, BTreeMap<i64, Content>>);
 
 impl Sent {
     /// Sends `count` records to each partition, with a key, a header and a value of `bytes` that compresses little.
@@ -33,7 +36,7 @@ impl Sent {
     ) {
         let settings = [("enable.idempotence", "true"), ("compression.type", codec), ("linger.ms", "2")];
         let producer = Producer::new(broker.bootstrap(), topic, &settings);
-        let records: Vec<(Vec<u8>, Vec<u8>)> = (0..count * partitions as usize)
+        let records: Records = (0..count * partitions as usize)
             .map(|id| (format!("key\t{round} {id}").into_bytes(), noise((round * 1000 + id) as u64, bytes)))
             .collect();
         for (id, (key, value)) in records.iter().enumerate() {
@@ -57,7 +60,7 @@ impl Sent {
     /// The lines that `dump --records` has for them, without timestamps.
     pub fn as_dumped(&self, partition: i32) -> Vec<String> {
         let records = self.partition(partition).into_iter().enumerate();
-        let line = |(offset, (key, value)): (usize, (Vec<u8>, Vec<u8>))| {
+        let line = |(offset, (key, value)): (usize, Content)| {
             format!("offset {offset} key \"{}\" value \"{}\"", key.escape_ascii(), value.escape_ascii())
         };
         records.map(line).collect()
