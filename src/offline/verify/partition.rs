@@ -307,13 +307,11 @@ impl Verifier<'_> {
                 let finding = Finding::note(&segment.log, what, todo).at(from);
                 self.tell(place(finding.offsets(first.max(journal_end), reached)))?;
             }
-            if let Some(position) = source.first_nonzero(at, source.len)? {
+            if source.first_nonzero(at, source.len)?.is_some() {
                 let what =
                     if in_order { "a half-written end" } else { "batches of an earlier run, or a half-written end" };
                 let what = format!("{what} behind the checkpointed end; it is not read");
-                self.tell(place(
-                    Finding::note(&segment.log, what, "nothing: the journal has what is needed").at(position),
-                ))?;
+                self.tell(place(Finding::note(&segment.log, what, "nothing: the journal has what is needed").at(at)))?;
             }
         }
         Ok(())
