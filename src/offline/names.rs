@@ -12,6 +12,7 @@ use crate::metadata::command::CommandError;
 use crate::metadata::{Command, METADATA_PARTITION, MetadataImage};
 use crate::record::{BatchHeader, records};
 use crate::storage::log::LogPosition;
+use crate::vocabulary::TopicId;
 
 /// What the metadata log says, or why it cannot be read.
 pub(super) fn read(
@@ -56,6 +57,17 @@ pub(super) fn read(
         next = header.next_offset();
     }
     Ok(Ok(image))
+}
+
+/// The topics that a batch of the metadata log makes, as far as it can be read.
+pub(super) fn created(batch: &Bytes) -> Vec<(TopicId, String)> {
+    let commands = records(batch).into_iter().flatten().map_while(Result::ok);
+    let commands = commands.filter_map(|record| Command::decode(&record.value.unwrap_or_default()).ok());
+    let named = commands.filter_map(|command| match command {
+        Command::CreateTopic { id, name, .. } => Some((id, name)),
+        _ => None,
+    });
+    named.collect()
 }
 
 /// Why a batch of the metadata log does not add up.

@@ -75,7 +75,7 @@ pub fn verify(data_dir: &Path, tell: &mut dyn FnMut(&Finding) -> std::io::Result
 
 struct Verifier<'a> {
     summary: Summary,
-    /// As the directories have them.
+    /// By the directories and by the journal.
     names: BTreeMap<TopicId, String>,
     tell: &'a mut dyn FnMut(&Finding) -> std::io::Result<()>,
 }
@@ -188,7 +188,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// The topic's name by its directory; its id when there is none.
+    /// The topic's name, as far as it is known; else its id.
     fn name(&self, id: TopicId) -> String {
         self.names.get(&id).cloned().unwrap_or_else(|| format!("with id {id}"))
     }

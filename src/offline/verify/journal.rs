@@ -8,6 +8,7 @@ use crate::disk::ALIGNMENT;
 use crate::metadata::METADATA_PARTITION;
 use crate::offline::OfflineError;
 use crate::offline::blocks::looks_like;
+use crate::offline::names;
 use crate::offline::shard::{CheckpointState, Shard};
 use crate::record::BatchHeader;
 use crate::storage::checkpoint::FILE_NAME;
@@ -120,6 +121,8 @@ impl Verifier<'_> {
                 take(entry, block, recoverable);
             }
         }
+        // A topic whose records are all in the journal has no directory yet.
+        self.names.extend(recoverable.metadata.iter().flat_map(names::created));
         match &scanned.damage {
             Some(damage) => {
                 recoverable.uncertain = true;

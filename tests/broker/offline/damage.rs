@@ -469,6 +469,34 @@ fn cut_emptied_zeroed_and_foreign_files_are_told_and_nothing_panics() {
 }
 
 #[test]
+fn damage_of_the_journal_names_the_partitions_and_offsets() {
+    let Some(made) = Made::new(true) else { return };
+    // The first block with a record of the topic, in whichever shard's journal.
+    let journals = files(made.path()).into_iter().filter(|file| file.extension() == Some("journal".as_ref()));
+    let mut tried = 0;
+    for journal in journals {
+        let bytes = std::fs::read(&journal).expect("a file");
+        let Some(record) = bytes.windows(5).position(|window| window == b"key\t0") else { continue };
+        let proven =
+            used(&journal, &bytes, true).iter().any(|(range, is_damage)| range.contains(&record) && *is_damage);
+        assert!(proven, "later blocks say that it was acknowledged");
+        flip(&journal, record * 8);
+        let (summary, findings) = verified(made.path()).expect("a data directory");
+        assert!(summary.damage >= 2, "{findings:?}");
+        let own = findings.iter().filter(|finding| finding.file == journal && finding.severity == Severity::Damage);
+        let named = own.filter(|finding| {
+            finding.position == Some(record as u64 / 4096 * 4096)
+                && finding.partition.as_ref().is_some_and(|(topic, _)| topic == TOPIC)
+                && finding.offsets.is_some_and(|(first, last)| first == 0 && last == 14)
+        });
+        assert!(named.count() >= 1, "{findings:?}");
+        flip(&journal, record * 8);
+        tried += 1;
+    }
+    assert!(tried > 0, "the first record is in a journal");
+}
+
+#[test]
 fn a_damaged_batch_in_the_middle_is_told_alone() {
     let Some(made) = Made::new(false) else { return };
     let log = small_segment(made.path());
