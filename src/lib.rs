@@ -13,6 +13,7 @@
 //! | [`metadata`] | topics, partitions, placement and producer ids: a state machine fed by commands |
 //! | [`coordinator`] | consumer groups and committed offsets: state machines without I/O |
 //! | [`server`] | shards, the mesh between them, connections, request handlers |
+//! | [`offline`] | reading a stopped data directory: what `corelog log` does |
 //! | [`protocol`] | Kafka's framing and messages: a declarative, bounds-checked codec; knows only the vocabulary |
 //!
 //! `ARCHITECTURE.md` says what comes above them.
@@ -30,6 +31,7 @@ pub mod config;
 pub mod coordinator;
 pub mod disk;
 pub mod metadata;
+pub mod offline;
 pub mod partition;
 pub mod protocol;
 pub mod record;

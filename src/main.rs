@@ -1,5 +1,7 @@
 //! The `corelog` command.
 
+mod log_command;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ struct CommandLine {
 enum Command {
     /// Runs the broker (the default).
     Serve(Serve),
+    /// Looks into the data directory of a stopped broker: lists, dumps, verifies, explains. Writes nothing.
+    Log(log_command::Log),
 }
 
 #[derive(Args)]
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
     let line = CommandLine::parse();
     let serve = match line.command {
         Some(Command::Serve(serve)) => serve,
+        Some(Command::Log(log)) => return log_command::run(log),
         None => line.serve,
     };
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());

@@ -35,8 +35,10 @@ pub const VERSION: u16 = 1;
 /// The name of the file.
 pub const FILE_NAME: &str = "checkpoint";
 
-const TEMPORARY_NAME: &str = "checkpoint.new";
-const HEADER_LEN: usize = 16;
+/// The name of the file while it is written.
+pub const TEMPORARY_NAME: &str = "checkpoint.new";
+/// Bytes of the header before the body.
+pub const HEADER_LEN: usize = 16;
 
 /// One partition of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,11 @@ pub enum CheckpointError {
     /// Not a checkpoint, or a damaged one.
     #[error("{0} is damaged; restore it, with the journal and segments of the same time, from a copy")]
     Damaged(String),
+    /// Lost: a journal is used only when there is a checkpoint.
+    #[error(
+        "{0} is missing, though the journal beside it was used; restore it, with the journal and segments of the same time, from a copy"
+    )]
+    Missing(String),
     /// Written by a newer corelog.
     #[error(
         "{path} has format version {version}, this corelog reads version {VERSION}: start the corelog that wrote it"
@@ -186,10 +193,19 @@ impl Checkpoint {
             return Err(damaged());
         }
         let data = file.read_at(0, size).await?;
-        match Checkpoint::decode(&data) {
-            Some(Ok(checkpoint)) => Ok(Some(checkpoint)),
-            Some(Err(version)) => Err(CheckpointError::UnknownVersion { path: path.display().to_string(), version }),
-            None => Err(damaged()),
+        Checkpoint::from_file(&data, &path).map(Some)
+    }
+
+    /// Reads the content of the checkpoint file at `path`, which zeros may follow.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Damaged`] and [`CheckpointError::UnknownVersion`].
+    pub fn from_file(content: &[u8], path: &Path) -> Result<Checkpoint, CheckpointError> {
+        let path = path.display().to_string();
+        match Checkpoint::decode(content) {
+            Some(Ok(checkpoint)) => Ok(checkpoint),
+            Some(Err(version)) => Err(CheckpointError::UnknownVersion { path, version }),
+            None => Err(CheckpointError::Damaged(path)),
         }
     }
 }

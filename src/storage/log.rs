@@ -342,6 +342,15 @@ impl<D: Disk> Log<D> {
         self.durable_moved.notify();
     }
 
+    /// Ends the last segment, so that the next flush cuts its file and writes its index. An append would begin a new one.
+    pub(super) fn seal(&self) {
+        let mut state = self.state.borrow_mut();
+        state.appending = false;
+        if let Some(last) = state.segments.last() {
+            last.seal();
+        }
+    }
+
     /// Writes and syncs every segment up to the present end.
     pub(super) async fn flush(&self, disk: &D) -> DiskResult<()> {
         let (target, segments) = {

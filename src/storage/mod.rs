@@ -347,6 +347,10 @@ impl<D: Disk> Storage<D> {
         engine.stopping.set(true);
         engine.filled.notify();
         engine.journal.all_durable().await?;
+        // The next run begins new segments: these can as well be whole files, with their indexes, as other tools read them.
+        for log in engine.logs.borrow().values() {
+            log.seal();
+        }
         match engine.flush_everything().await {
             Err(error) if error.is_full() && engine.reserve.release(&engine.disk).await? => {
                 engine.flush_everything().await?;

@@ -110,6 +110,9 @@ pub struct Recovery<D: Disk> {
     disk: D,
     data_dir: PathBuf,
     segment_bytes: u64,
+    /// There is a journal file that no checkpoint covers. After a clean stop no segment lies behind its log's end, and
+    /// nobody looks.
+    after_crash: bool,
     shards: BTreeMap<u16, JournalStart>,
     checkpointed: BTreeMap<PartitionId, CheckpointedLog>,
     entries: BTreeMap<PartitionId, Vec<Entry>>,
@@ -152,6 +155,7 @@ impl<D: Disk> Recovery<D> {
         let mut recovery = Recovery {
             data_dir: data_dir.to_path_buf(),
             segment_bytes,
+            after_crash: false,
             shards: BTreeMap::new(),
             checkpointed: BTreeMap::new(),
             entries: BTreeMap::new(),
@@ -186,9 +190,14 @@ impl<D: Disk> Recovery<D> {
             }
             names.push(name);
         }
+        self.after_crash |= !files.is_empty();
         let scan = scan(&files, first_needed)?;
         if let Some(damage) = scan.damage.filter(|_| !accept_damage) {
             return Err(RecoveryError::Damaged { shard, damage });
+        }
+        if checkpoint.is_none() && scan.incarnation_max > 0 {
+            let path = directory.join(FILE_NAME).display().to_string();
+            return Err(CheckpointError::Missing(path).into());
         }
         let mut blocks = scan.blocks;
         if mutation::is(Mutation::DropsTheLastBlock) {
@@ -310,8 +319,13 @@ impl<D: Disk> Recovery<D> {
         if batches.iter().all(|entry| entry.base_offset < seed.end.offset) {
             // Only where damage was accepted is the start behind the end.
             seed.end = if seed.start > seed.end.offset { LogPosition::start_at(seed.start) } else { seed.end };
+            let left_over = self.after_crash.then(|| Replayed {
+                directory: self.data_dir.join(&seed.directory),
+                from: seed.end.offset,
+                log: None,
+            });
             self.seeds.insert(id, seed);
-            return Ok(None);
+            return Ok(left_over);
         }
         let from = seed.end.offset;
         let rolling = Rolling { bytes: self.segment_bytes, after_ms: None };
@@ -365,7 +379,8 @@ impl<D: Disk> Recovery<D> {
         Ok(())
     }
 
-    /// Removes what an earlier run wrote behind the checkpointed end: the journal has it, and may lay it out anew.
+    /// Removes what an earlier run wrote behind the checkpointed end: the journal has it, and may lay it out anew, or it was
+    /// written ahead of a journal that never got it. A segment that stayed would hide the records of later ones.
     async fn remove_segments_from(&self, directory: &Path, from: Offset) -> Result<(), DiskError> {
         let mut removed = false;
         for name in self.disk.list(directory).await? {

@@ -184,8 +184,36 @@ impl Broker {
         self.log.lines()
     }
 
+    /// A broker on a data directory that is there already, with this text as its configuration file; what it said when it
+    /// refused to start.
+    pub fn open(data_dir: &Path, config: &str) -> Result<Broker, String> {
+        let slot = Slot::take();
+        let home = private_dir();
+        let path = home.path().join("corelog.toml");
+        std::fs::write(&path, config).expect("write a config");
+        let data_dir = data_dir.to_path_buf();
+        let own = Own { child: None, data_dir, config: Some(path), _home: home, _slot: slot };
+        let mut broker = Broker { bootstrap: "127.0.0.1:0".to_owned(), log: Log::default(), own: Some(own) };
+        match broker.try_restart() {
+            Ok(()) => Ok(broker),
+            Err(_) => {
+                let log = broker.log.clone();
+                drop(broker);
+                // The thread that follows the log drops its clone at the end of the pipe.
+                wait_for("stderr reaches its end", || (Arc::strong_count(&log.0) == 1).then_some(()));
+                Err(log.lines().join("\n"))
+            }
+        }
+    }
+
     /// Starts the broker after [`Broker::kill9`] or [`Broker::stop`], with the same data directory and port, and waits until it serves.
     pub fn restart(&mut self) {
+        if let Err(status) = self.try_restart() {
+            panic!("the broker ended instead of serving: {status}");
+        }
+    }
+
+    fn try_restart(&mut self) -> Result<(), ExitStatus> {
         let listen = self.bootstrap.clone();
         let log = self.log.clone();
         let own = self.own_mut();
@@ -201,10 +229,11 @@ impl Broker {
         self.bootstrap = wait_within(START_DEADLINE, "the broker says that it serves", || {
             let child = self.own_mut().child.as_mut().expect("it was just started");
             if let Some(status) = child.try_wait().expect("ask for the process's end") {
-                panic!("the broker ended instead of serving: {status}");
+                return Some(Err(status));
             }
-            self.log.lines().iter().skip(seen).find_map(|line| serving_address(line))
-        });
+            self.log.lines().iter().skip(seen).find_map(|line| serving_address(line)).map(Ok)
+        })?;
+        Ok(())
     }
 
     /// Ends the process as a crash does: SIGKILL, no chance to write anything.
@@ -313,6 +342,12 @@ pub fn private_dir() -> TempDir {
 /// A path as a command line takes it.
 pub fn path_str(path: &Path) -> &str {
     path.to_str().expect("the build's paths are UTF-8")
+}
+
+/// Runs `corelog log` with these arguments to its end.
+pub fn corelog_log(args: &[&str]) -> std::process::Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_corelog"));
+    command.arg("log").args(args).stdin(Stdio::null()).output().expect("run corelog log")
 }
 
 fn serve(args: &[&str]) -> Command {

@@ -1,11 +1,12 @@
 //! Drives the broker's own binary as its users do: over TCP, with librdkafka and with raw frames.
 //!
-//! Each test starts a broker on a data directory and a port of its own. Three variables change what is tested:
+//! Each test starts a broker on a data directory and a port of its own. Four variables change what is tested:
 //!
 //! | variable | effect |
 //! | --- | --- |
 //! | `CORELOG_TEST_BINARY=PATH` | runs another program with the same command line, such as an Apache Kafka stand-in |
 //! | `CORELOG_TEST_BOOTSTRAP=HOST:PORT` | uses a broker that already runs; tests that start or stop one are skipped |
+//! | `CORELOG_FLIP_STRIDE=N` | `offline` flips each Nth bit only; 1 flips all |
 //! | `CORELOG_KILL_ROUNDS=N` | how often the tests in `delivery` kill the broker (default 3) |
 //!
 //! | module | what it holds the broker to |
@@ -21,6 +22,7 @@
 //! | `moving` | connections follow their requests from shard to shard unnoticed |
 //! | `full_disk` | a disk without room refuses produces alone, and takes them again when it has some |
 //! | `hostile` | bytes that are no Kafka request harm nothing but their own connection |
+//! | `offline` | `corelog log` on stopped, killed and damaged data directories; Kafka's own tool on our segments |
 //! | `startup` | the command line says what is wrong in a line, and a signal ends it cleanly |
 //! | `lacking` | so it does on a machine that lacks what the broker needs |
 
@@ -41,6 +43,7 @@ mod harness;
 mod hostile;
 mod lacking;
 mod moving;
+mod offline;
 mod offsets;
 mod real_input;
 mod retention;

@@ -91,7 +91,7 @@ pub enum FileHeaderError {
     #[error("the file was never used")]
     Unused,
     /// Not a journal file, or a damaged one.
-    #[error("the file header is damaged (bad magic or checksum)")]
+    #[error("the file header is damaged (bad magic or checksum): restore the data directory from a copy")]
     Damaged,
     /// Written by a newer corelog.
     #[error("the file has format version {0}, this corelog reads version {VERSION}: start the corelog that wrote it")]
@@ -248,6 +248,11 @@ impl BlockHeader {
         let sane = payload_len <= PAYLOAD_BYTES_MAX && header.durable_watermark < header.sequence;
         (sane && header.incarnation == incarnation).then_some(header)
     }
+}
+
+/// Whether what looks like a block begins somewhere in `pages`, which begin at a multiple of [`ALIGNMENT`] in their file.
+pub fn has_block(pages: &[u8]) -> bool {
+    pages.chunks(ALIGNMENT).any(|page| page.starts_with(&BLOCK_MAGIC))
 }
 
 /// Bytes that a block with this payload takes in its file, padding included.

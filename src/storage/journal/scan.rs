@@ -91,7 +91,7 @@ pub fn scan(files: &[FileBytes], first_needed: Option<Sequence>) -> Result<Scan,
         match FileHeader::decode(&file.bytes) {
             Ok(header) => opened.push((header, file)),
             // A header is durable before the first block: where there are blocks, it was there.
-            Err(FileHeaderError::Unused) if file.bytes.iter().all(|&byte| byte == 0) => {}
+            Err(FileHeaderError::Unused) if !block::has_block(&file.bytes) => {}
             Err(FileHeaderError::Unused) => {
                 return Err(ScanError { file: file.name.clone(), reason: FileHeaderError::Damaged });
             }
@@ -143,7 +143,7 @@ fn missing_until(after: &[FoundBlock], first: Sequence, watermark: Sequence) -> 
 
 /// Every whole block of the file's present use. Looks on behind a bad block, at each aligned position, for those that
 /// prove what was durable.
-fn whole_blocks(header: &FileHeader, file: &FileBytes) -> Vec<FoundBlock> {
+pub fn whole_blocks(header: &FileHeader, file: &FileBytes) -> Vec<FoundBlock> {
     let mut blocks = Vec::new();
     let mut position = ALIGNMENT;
     while position < file.bytes.len() {
@@ -269,6 +269,16 @@ mod tests {
         let scan = scan(&[damaged(&whole, ALIGNMENT + 2 * BLOCK_BYTES + 100)], None).unwrap();
         assert_eq!(sequences(&scan), [1, 2]);
         assert_eq!((scan.damage, scan.sequence_max), (None, 4));
+    }
+
+    #[test]
+    fn blocks_behind_a_zeroed_header_are_not_passed_over() {
+        let whole = file("a", 1, 1, 2, 1);
+        let mut bytes = whole.bytes.to_vec();
+        bytes[..ALIGNMENT].fill(0);
+        let error =
+            scan(&[FileBytes { name: "a".into(), bytes: bytes.into() }], None).expect_err("the header was lost");
+        assert_eq!(error, ScanError { file: "a".into(), reason: FileHeaderError::Damaged });
     }
 
     #[test]

@@ -28,8 +28,10 @@ pub const VERSION: u16 = 1;
 /// An entry is made when at least this many bytes lie behind the last one (Kafka's `index.interval.bytes` default).
 pub const INTERVAL_BYTES: u32 = 4096;
 
-const HEADER_LEN: usize = 48;
-const ENTRY_LEN: usize = 16;
+/// Bytes before the entries.
+pub const HEADER_LEN: usize = 48;
+/// Bytes of an entry.
+pub const ENTRY_LEN: usize = 16;
 
 /// Where a batch starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,15 +82,19 @@ impl Index {
         self.covered
     }
 
+    /// The segment's base offset.
+    pub fn base_offset(&self) -> Offset {
+        self.base_offset
+    }
+
+    /// The entries, in the order of their positions.
+    pub fn entries(&self) -> &[IndexEntry] {
+        &self.entries
+    }
+
     /// The largest timestamp, and the base offset of the first batch that has it; `None` when no batch has one.
     pub fn max_timestamp(&self) -> Option<(TimestampMs, Offset)> {
         (self.max_timestamp >= 0).then_some((self.max_timestamp, self.max_timestamp_batch))
-    }
-
-    /// The base offset of the batch at `position`, if the index has an entry for it.
-    pub fn offset_at(&self, position: u32) -> Option<Offset> {
-        let at = self.entries.binary_search_by_key(&position, |entry| entry.position).ok()?;
-        Some(self.base_offset + i64::from(self.entries[at].relative_offset))
     }
 
     /// A batch start at or before the batch that holds `offset`.
@@ -101,6 +107,12 @@ impl Index {
     pub fn position_before_timestamp(&self, timestamp: TimestampMs) -> u32 {
         let after = self.entries.partition_point(|entry| entry.max_timestamp_before < timestamp);
         after.checked_sub(1).map_or(0, |at| self.entries[at].position)
+    }
+
+    /// The base offset of the batch that starts at `position`, if the index knows it.
+    pub fn offset_at(&self, position: u32) -> Option<Offset> {
+        let at = self.entries.binary_search_by_key(&position, |entry| entry.position).ok()?;
+        Some(self.base_offset + i64::from(self.entries[at].relative_offset))
     }
 
     /// The last known batch start at or before `position`.

@@ -1,0 +1,98 @@
+//! Kafka's own `kafka-dump-log` reads our segments.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::sent::{self, CODECS};
+use super::{CONFIG, fill, stdout};
+use crate::harness::{Broker, corelog_log, path_str};
+
+/// The version whose tool is run, the same as in `benches/end_to_end`.
+const VERSION: &str = "4.3.1";
+/// So that the tool's warnings do not stand in its output.
+const LOG4J_VERSION: &str = "2.25.4";
+
+/// A directory with Kafka's jars, fetched from Maven Central unless it is there already; `None` without `java` and `mvn`.
+fn jars() -> Option<PathBuf> {
+    let runs = |program: &str| {
+        let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("../kafka/{VERSION}"));
+    let (jars, complete) = (home.join("jars"), home.join("complete"));
+    if !runs("java") {
+        return None;
+    }
+    if complete.exists() {
+        return Some(jars);
+    }
+    if !runs("mvn") {
+        return None;
+    }
+    std::fs::create_dir_all(&home).expect("a directory");
+    let dependency = |group: &str, artifact: &str, version: &str| {
+        format!(
+            "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version>\
+             </dependency>\n"
+        )
+    };
+    let dependencies = [
+        dependency("org.apache.kafka", "kafka_2.13", VERSION),
+        dependency("org.apache.kafka", "kafka-tools", VERSION),
+        dependency("org.apache.logging.log4j", "log4j-slf4j-impl", LOG4J_VERSION),
+    ];
+    let pom = format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n<modelVersion>4.0.0</modelVersion>\n\
+         <groupId>bench</groupId><artifactId>bench</artifactId><version>1</version>\n\
+         <dependencies>\n{}</dependencies>\n</project>\n",
+        dependencies.concat()
+    );
+    std::fs::write(home.join("pom.xml"), pom).expect("write the pom");
+    let mut maven = Command::new("mvn");
+    maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
+    let output = maven.arg(format!("-DoutputDirectory={}", jars.display())).current_dir(&home).output().expect("mvn");
+    assert!(output.status.success(), "mvn failed:\n{}", String::from_utf8_lossy(&output.stdout));
+    std::fs::write(complete, "").expect("write a mark");
+    Some(jars)
+}
+
+#[test]
+fn kafka_s_own_tool_reads_our_segments() {
+    let Some(jars) = jars() else {
+        eprintln!("left out: kafka-dump-log needs java, and mvn the first time");
+        return;
+    };
+    let Some(mut broker) = Broker::start_configured(CONFIG) else { return };
+    let (topic, sent) = fill(&broker);
+    broker.stop();
+    let list = stdout(&corelog_log(&["list", "--data-dir", path_str(broker.data_dir())]));
+    let segments = sent::segments(&list, &topic);
+    let files: Vec<&str> = segments.iter().map(|segment| path_str(&segment.path)).collect();
+    let mut tool = Command::new("java");
+    tool.args(["-Xmx256M", "-cp"]).arg(jars.join("*")).arg("org.apache.kafka.tools.DumpLogSegments");
+    tool.args(["--deep-iteration", "--print-data-log", "--files", &files.join(",")]);
+    let output = tool.output().expect("run java");
+    let dump = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{dump}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!dump.contains("isvalid: false") && !dump.contains("Found invalid"), "{dump}");
+    let batches = dump.lines().filter(|line| line.starts_with("baseOffset: ")).count();
+    let ours = sent::dump_all(&segments).lines().filter(|line| line.contains(", crc ok")).count();
+    assert_eq!(batches, ours);
+    for codec in CODECS {
+        assert!(dump.contains(&format!("compresscodec: {codec}")), "a batch with {codec}");
+    }
+    // Values may hold line ends: keys tell what there is.
+    let seen: Vec<&str> = dump.lines().filter(|line| line.contains("| offset: ")).collect();
+    let mut expected = Vec::new();
+    for segment in &segments {
+        let keys = sent.partition(segment.partition);
+        for offset in segment.base..segment.end {
+            let key = String::from_utf8(keys[offset as usize].0.clone()).expect("keys are text");
+            expected.push((offset, format!(" key: {key} payload: ")));
+        }
+    }
+    assert_eq!(seen.len(), expected.len());
+    for (line, (offset, key)) in seen.iter().zip(&expected) {
+        assert!(line.starts_with(&format!("| offset: {offset} ")) && line.contains(key), "{line}\nnot {offset} {key}");
+    }
+}
