@@ -127,8 +127,10 @@ impl History {
             self.append(&running, clean);
             drop(running);
             self.executor.abandon_tasks();
-            self.disk = if self.random.below(4) == 0 { self.disk.kill() } else { self.disk.crash() };
-            if self.trouble == Trouble::Damage && self.damage.borrow().is_none() {
+            let killed = self.random.below(4) == 0;
+            self.disk = if killed { self.disk.kill() } else { self.disk.crash() };
+            // At rest is what has one version: after a kill a later crash may still bring an older one of a page.
+            if self.trouble == Trouble::Damage && !killed && self.damage.borrow().is_none() {
                 *self.damage.borrow_mut() = Damage::at_rest(&self.disk, &mut self.random);
             }
         }
