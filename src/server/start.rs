@@ -560,6 +560,7 @@ impl Shard {
         }
         super::groups::run(&broker);
         super::retention::run(&broker);
+        super::compaction::run(&broker);
         Ok(broker)
     }
 }

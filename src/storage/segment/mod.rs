@@ -93,6 +93,19 @@ impl<D: Disk> Segment<D> {
         Segment::with(directory, base_offset, len, None, true, finished)
     }
 
+    /// A segment that compaction has written: its file, all of it durable, and its index.
+    pub(in crate::storage) fn cleaned(
+        directory: &Path,
+        base_offset: Offset,
+        len: u64,
+        index: Index,
+        file: Rc<D::File>,
+    ) -> Segment<D> {
+        let segment = Segment::with(directory, base_offset, len, Some(index), true, true);
+        segment.state.borrow_mut().file = Some(file);
+        segment
+    }
+
     fn with(
         directory: &Path,
         base_offset: Offset,
@@ -248,12 +261,9 @@ impl<D: Disk> Segment<D> {
         result
     }
 
-    /// Removes the files, after a flush that is under way. The segment takes nothing any more, and gives nothing but to a
-    /// reader that has the file open. Returns the bytes of memory that it held.
-    ///
-    /// # Errors
-    /// Those of the disk. Files may remain then; removing them again does no harm.
-    pub async fn remove(&self, disk: &D) -> DiskResult<usize> {
+    /// Takes the segment out of use, after a flush that is under way: it takes nothing any more, and gives nothing but to
+    /// a reader that has the file open. Returns the bytes of memory that it held.
+    pub(in crate::storage) async fn retire(&self) -> usize {
         self.removed.set(true);
         while self.flushing.replace(true) {
             self.flushed.notified().await;
@@ -262,6 +272,15 @@ impl<D: Disk> Segment<D> {
         self.state.borrow_mut().chunks.clear();
         self.flushing.set(false);
         self.flushed.notify();
+        memory
+    }
+
+    /// [Retires](Segment::retire) the segment and removes the files. Returns the bytes of memory that it held.
+    ///
+    /// # Errors
+    /// Those of the disk. Files may remain then; removing them again does no harm.
+    pub async fn remove(&self, disk: &D) -> DiskResult<usize> {
+        let memory = self.retire().await;
         for extension in ["log", "index"] {
             match disk.remove(&self.directory.join(file_name(self.base_offset, extension))).await {
                 Err(error) if error.is_not_found() => {}
@@ -342,7 +361,8 @@ impl<D: Disk> Segment<D> {
         }
     }
 
-    async fn write_index(&self, disk: &D) -> DiskResult<()> {
+    /// Writes the index file, if the index is in memory.
+    pub(in crate::storage) async fn write_index(&self, disk: &D) -> DiskResult<()> {
         let bytes = match &self.state.borrow().index {
             Some(index) => index.encode(),
             // A segment of an earlier run whose file only had to be cut: its index is made when it is read.
