@@ -364,10 +364,8 @@ mod tests {
                     break;
                 }
             }
-            let expected: Vec<Record> = original
-                .into_iter()
-                .filter(|record| record.key.as_ref().is_some_and(|key| newest[&key[..]] == record.offset))
-                .collect();
+            let is_newest = |record: &&Record| record.key.as_ref().is_some_and(|key| newest[&key[..]] == record.offset);
+            let expected: Vec<Record> = original.iter().filter(is_newest).cloned().collect();
             prop_assert_eq!(read(&log), expected);
         }
     }

@@ -6,7 +6,8 @@
 //!    which segments it stands for: those with a base offset from `base` on and before `end`.
 //! 3. Those are removed with their indexes, all but the first one's `.log`, and that is synced. The first one's index goes
 //!    before the new file has its name: an index is known by the length of its log, which the new one may happen to have.
-//! 4. The new file is renamed to `<base>.log`, in the first one's place. One without batches is removed then.
+//! 4. The new file is renamed to `<base>.log`, in the first one's place. When no batch is in it, the first one is removed in
+//!    step 3 too, and now the new one.
 //!
 //! [`settle`] does what a crash kept from being done, from any step on. It comes before anything else is made of the
 //! files; a log does so when it first looks which segments earlier runs left.
@@ -61,20 +62,20 @@ pub async fn complete<D: Disk>(
     base_offset: Offset,
     end: Offset,
 ) -> DiskResult<()> {
+    let swap = directory.join(swap_name(base_offset, end));
+    let is_empty = disk.open(&swap, OpenMode::Existing).await?.size().await? == 0;
     let log = file_name(base_offset, "log");
-    for name in names.iter().filter(|name| **name != log) {
+    for name in names.iter().filter(|name| is_empty || **name != log) {
         let base_of = || base_offset_of(&format!("{}.log", name.strip_suffix(".index")?));
         if base_offset_of(name).or_else(base_of).is_some_and(|base| (base_offset..end).contains(&base)) {
             remove(disk, &directory.join(name)).await?;
         }
     }
     disk.sync_dir(directory).await?;
-    let swap = directory.join(swap_name(base_offset, end));
-    let is_empty = disk.open(&swap, OpenMode::Existing).await?.size().await? == 0;
-    let log = directory.join(log);
-    disk.rename(&swap, &log).await?;
     if is_empty {
-        remove(disk, &log).await?;
+        remove(disk, &swap).await?;
+    } else {
+        disk.rename(&swap, &directory.join(log)).await?;
     }
     disk.sync_dir(directory).await
 }
