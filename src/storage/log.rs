@@ -11,6 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::disk::{Disk, DiskFile, DiskResult, OpenMode};
 use crate::record::BatchHeader;
@@ -137,6 +138,8 @@ struct Compaction {
     ended: bool,
     /// Up to here the log is clean; `None` before it was looked for.
     first_dirty: Option<Offset>,
+    /// The segment that is appended to, and since when it is known to be, by the disk's clock.
+    appending_since: Option<(Offset, Duration)>,
 }
 
 /// A compaction under way: its log's segments are not removed meanwhile.
@@ -290,14 +293,21 @@ impl<D: Disk> Log<D> {
         self.compaction.set(Compaction { first_dirty: Some(offset), ..self.compaction.get() });
     }
 
-    /// Ends the last segment when its first record is so old, or when nothing is appended to it any more anyway: the end
-    /// of the log then lies in no segment, and all of them can be compacted.
-    pub(super) fn roll_if_older(&self, now_ms: TimestampMs, age_max_ms: i64) {
+    /// Ends the last segment when it has been appended to for so long, or when nothing is appended to it any more anyway:
+    /// the end of the log then lies in no segment, and all of them can be compacted. It is the time since this was first
+    /// called for the segment that counts, not the records' timestamps: a producer may send those of years ago.
+    pub(super) fn roll_if_older(&self, now: Duration, age_max: Duration) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         let Some(last) = state.segments.last().filter(|_| state.end.bytes > 0) else { return };
-        if state.appending && last.age_at(now_ms) < age_max_ms {
-            return;
+        if state.appending {
+            let compaction = self.compaction.get();
+            let known = compaction.appending_since.filter(|(segment, _)| *segment == last.base_offset());
+            let (_, since) = known.unwrap_or((last.base_offset(), now));
+            self.compaction.set(Compaction { appending_since: Some((last.base_offset(), since)), ..compaction });
+            if now.saturating_sub(since) < age_max {
+                return;
+            }
         }
         last.seal();
         state.appending = false;

@@ -17,6 +17,7 @@
 //! | `topics` | topics are created, widened, described, deleted, and refused |
 //! | `configs` | the configuration of topics and of the broker: described, altered, refused, and acted on |
 //! | `offsets` | watermarks, offsets by time, seeks, and offsets out of range |
+//! | `compaction` | of each key the last record stays, whatever crashes |
 //! | `retention` | what a topic does not keep goes, and stays away |
 //! | `moving` | connections follow their requests from shard to shard unnoticed |
 //! | `hostile` | bytes that are no Kafka request harm nothing but their own connection |
@@ -30,6 +31,7 @@
 )]
 
 mod client;
+mod compaction;
 mod configs;
 mod corpus;
 mod delivery;

@@ -111,7 +111,7 @@ impl<D: Disk, O: Offload, S: Fn() -> bool> Run<'_, D, O, S> {
         let now_ms = self.disk().wall_clock_ms();
         let rolling = storage.rolling(log);
         let age_max = rolling.after_ms.unwrap_or(i64::MAX).min(rules.max_lag_ms);
-        log.roll_if_older(now_ms, age_max);
+        log.roll_if_older(self.began, Duration::from_millis(age_max.unsigned_abs()));
         let first_dirty = self.first_dirty().await?;
         let limit = self.limit(first_dirty, rules, now_ms).await?;
         let due = match limit {

@@ -33,7 +33,7 @@
 //! at the recorded length, removes all that begin behind the recorded end and replays them from the journal, so none of
 //! these may have changed, and nothing of them may have been merged into one before. They are also sealed, flushed and
 //! durable. [`Storage::compact`](super::Storage::compact) has a checkpoint written when segments wait for one. A segment
-//! that is still appended to ends when its first record is older than `segment.ms` or `max.compaction.lag.ms`.
+//! that has been appended to for `segment.ms` or `max.compaction.lag.ms` ends, even when nothing more comes.
 //!
 //! # What holds up nobody
 //! Reading is by pieces of a few hundred KiB, decoding and encoding go through [`Offload`], and the rate can be bounded.
