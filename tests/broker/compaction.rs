@@ -26,11 +26,16 @@ fn create(broker: &Broker, configs: &[(&str, &str)]) -> String {
     topic
 }
 
-/// A value that tells its number, and compresses to less.
+/// A value that tells its number and hardly compresses: seven random bits a byte.
 fn value(number: usize) -> Vec<u8> {
     let mut value = format!("{number:08}").into_bytes();
-    let noise = (0u32..).map(|at| (at.wrapping_mul(2_654_435_761).wrapping_add(number as u32) >> 24) as u8 & 0x7f);
-    value.extend(noise.take(VALUE_BYTES - value.len()));
+    let mut state = number as u64 * 2 + 1;
+    value.resize_with(VALUE_BYTES, || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 20) as u8 & 0x7f
+    });
     value
 }
 
