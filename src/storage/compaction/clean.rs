@@ -247,25 +247,46 @@ impl<D: Disk, O: Offload, S: Fn() -> bool> Run<'_, D, O, S> {
     ) -> Result<(), Ended> {
         let Some((_, first)) = sources.first() else { return Ok(()) };
         let mut output = Output::create(self.disk(), self.log.directory(), first.base_offset).await?;
-        let before = *cleaning;
-        let changed = match self.rewrite_group(sources, keys, rules, &mut output, cleaning).await {
-            Ok(changed) => changed,
+        let written = match self.write_group(sources, keys, rules, &mut output, cleaning).await {
+            Ok(Some(written)) => written,
+            Ok(None) => {
+                cleaning.segments_after += 1;
+                output.abandon(self.disk()).await?;
+                return Ok(());
+            }
             Err(ended) => {
                 // What it is given up for matters more; the next try removes the file.
                 let _removed = output.abandon(self.disk()).await;
                 return Err(ended);
             }
         };
-        cleaning.segments_before = before.segments_before + sources.len() as u64;
+        cleaning.segments_after += u64::from(written.is_some());
+        self.replace(sources, written.map(Rc::new)).await
+    }
+
+    /// Writes a group's segment, durable, but not in its place: `Some(None)` when no batch is left for one, `None` when it
+    /// would be the one there is.
+    async fn write_group(
+        &mut self,
+        sources: &[Selected<D>],
+        keys: &mut Option<Keys>,
+        rules: Rules,
+        output: &mut Output<D>,
+        cleaning: &mut Cleaning,
+    ) -> Result<Option<Option<Segment<D>>>, Ended> {
+        let changed = self.rewrite_group(sources, keys, rules, output, cleaning).await?;
+        cleaning.segments_before += sources.len() as u64;
         cleaning.bytes_after += output.len();
         if !changed && sources.len() == 1 {
-            cleaning.segments_after += 1;
-            output.abandon(self.disk()).await?;
-            return Ok(());
+            return Ok(None);
         }
-        let cleaned = output.finish(self.log.directory()).await?;
-        cleaning.segments_after += u64::from(cleaned.is_some());
-        self.replace(sources, cleaned.map(Rc::new)).await
+        for (segment, _) in sources {
+            // Who reads one of them must not find the new file under its name.
+            segment.pin(self.disk()).await?;
+        }
+        let written = output.finish(self.log.directory()).await?;
+        self.check()?;
+        Ok(Some(written))
     }
 
     /// Writes a group to `output`. Whether any batch is another one than before.
@@ -303,11 +324,6 @@ impl<D: Disk, O: Offload, S: Fn() -> bool> Run<'_, D, O, S> {
     async fn replace(&self, sources: &[Selected<D>], cleaned: Option<Rc<Segment<D>>>) -> Result<(), Ended> {
         let (Some((_, first)), Some((_, last))) = (sources.first(), sources.last()) else { return Ok(()) };
         let (disk, directory) = (self.disk(), self.log.directory());
-        for (segment, _) in sources {
-            // Who reads one of them must not find the new file under its name.
-            segment.pin(disk).await?;
-        }
-        self.check()?;
         let unsettled = |error| Ended::Failed(CompactionError::Unsettled(error));
         swap::commit(disk, directory, first.base_offset, last.end).await.map_err(unsettled)?;
         let old: Vec<Rc<Segment<D>>> = sources.iter().map(|(segment, _)| segment.clone()).collect();

@@ -46,6 +46,8 @@ mod output;
 pub mod rewrite;
 pub mod select;
 pub mod swap;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

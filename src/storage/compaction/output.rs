@@ -71,19 +71,19 @@ impl<D: Disk> Output<D> {
         self.written + self.pending.len() as u64
     }
 
-    /// Makes the file whole and durable. The segment, or `None` when no batch is in it.
+    /// Makes the file whole and durable; nothing is added any more. The segment, or `None` when no batch is in it.
     ///
     /// # Errors
     /// Those of the disk.
-    pub async fn finish(self, directory: &Path) -> DiskResult<Option<Segment<D>>> {
+    pub async fn finish(&mut self, directory: &Path) -> DiskResult<Option<Segment<D>>> {
         let len = self.len();
         if !self.pending.is_empty() {
             self.write(&self.pending).await?;
             self.file.set_len(len).await?;
         }
         self.file.sync_data().await?;
-        let segment = || Segment::cleaned(directory, self.base_offset, len, self.index, self.file);
-        Ok((len > 0).then(segment))
+        let index = std::mem::replace(&mut self.index, Index::new(self.base_offset));
+        Ok((len > 0).then(|| Segment::cleaned(directory, self.base_offset, len, index, self.file.clone())))
     }
 
     /// Gives it up, and removes the file.

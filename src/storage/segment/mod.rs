@@ -275,7 +275,8 @@ impl<D: Disk> Segment<D> {
         memory
     }
 
-    /// [Retires](Segment::retire) the segment and removes the files. Returns the bytes of memory that it held.
+    /// Removes the files, after a flush that is under way. The segment takes nothing any more, and gives nothing but to a
+    /// reader that has the file open. Returns the bytes of memory that it held.
     ///
     /// # Errors
     /// Those of the disk. Files may remain then; removing them again does no harm.
