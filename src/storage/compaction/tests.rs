@@ -53,14 +53,15 @@ impl Shard {
         let executor = SimExecutor::new(1);
         let disk = SimDisk::new(&executor.clock(), 1, SimOptions::default());
         disk.install_dir(Path::new(DATA_DIR)).unwrap();
-        Shard::start(executor, disk)
+        Shard::start(executor, disk, 1)
     }
 
-    fn start(executor: SimExecutor, disk: SimDisk) -> Shard {
+    /// The first of so many shards, which has the partition.
+    fn start(executor: SimExecutor, disk: SimDisk, shards: usize) -> Shard {
         let recovered = executor.run_until(async {
             let mut recovery = Recovery::open(disk.clone(), Path::new(DATA_DIR), SEGMENT_BYTES, false).await.unwrap();
             recovery.replay(|_| true, &mut NoState).await.unwrap();
-            recovery.finish(1, |_| Some(ShardId(0)), &NoState).await.unwrap().remove(0)
+            recovery.finish(shards, |_| Some(ShardId(0)), &NoState).await.unwrap().remove(0)
         });
         let options = StorageOptions { segment_bytes: SEGMENT_BYTES, ..StorageOptions::default() };
         let start = Storage::start(disk.clone(), Path::new(DATA_DIR), options, recovered, Rc::new(|_| Bytes::new()));
@@ -74,10 +75,14 @@ impl Shard {
 
     /// The same after a kill: what was written is there, nothing else was done.
     fn restart(self) -> Shard {
+        self.restart_with(1)
+    }
+
+    fn restart_with(self, shards: usize) -> Shard {
         let Shard { executor, disk, storage, log } = self;
         drop((storage, log));
         executor.abandon_tasks();
-        Shard::start(executor, disk.kill())
+        Shard::start(executor, disk.kill(), shards)
     }
 
     /// Appends one record a batch: key, value's length, timestamp.
@@ -200,6 +205,38 @@ fn a_segment_that_nothing_more_comes_to_ends_by_its_age() {
     shard.append(&[("k0", Some(1), 1)]);
     assert_eq!(shard.segment_bases(), [0, 4]);
     assert_eq!(shard.read().len(), 2);
+}
+
+#[test]
+fn a_segment_may_end_before_it_is_durable() {
+    let shard = Shard::new();
+    shard.update(3, 1);
+    let mut builder = BatchBuilder::new();
+    builder.append(1000, Some(b"k0"), Some(b"last"), &[]);
+    let batch = builder.build().unwrap();
+    let header = BatchHeader::parse(&batch).unwrap();
+    let appended = shard.storage.append(&shard.log, batch, &header, 0).unwrap();
+    assert_eq!(shard.log.durable().offset, 3);
+    shard.log.roll_if_older(shard.disk.monotonic(), Duration::ZERO);
+    shard.executor.run_until(appended.commit.durable()).unwrap();
+    assert_eq!(shard.compact().unwrap().unwrap().records_after, 1);
+    assert_eq!(shard.read(), [(3, "k0".into())]);
+    shard.append(&[("k1", Some(1), 1)]);
+    assert_eq!(shard.read(), [(3, "k0".into()), (4, "k1".into())]);
+}
+
+#[test]
+fn of_two_checkpoints_with_one_end_the_later_segment_counts() {
+    let shard = Shard::new();
+    shard.update(40, 3);
+    // Both shards' checkpoints name the last segment, at its length; only this shard's is written again.
+    let shard = shard.restart_with(2);
+    assert_eq!(shard.compact().unwrap().unwrap().records_after, 3);
+    let shard = shard.restart_with(2);
+    assert_eq!(shard.read().len(), 3);
+    shard.update(3, 3);
+    let shard = shard.restart();
+    assert_eq!(shard.read().len(), 6);
 }
 
 #[test]
