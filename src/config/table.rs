@@ -268,6 +268,9 @@ pub static BROKER_KEYS: &[Key] = &[
         "How long the committed offsets of a group without members are kept, in minutes."),
     Key::broker("offsets.topic.num.partitions", Int, Some("50"), ONE_PARTITION_OR_MORE,
         "How many partitions the topic with the committed offsets has. It does not change once the topic is there."),
+    Key::broker("offsets.topic.segment.bytes", Int, Some("104857600"), SEGMENT_BYTES,
+        "The segment.bytes of the topic with the committed offsets, set when it is made. What is compacted are whole \
+         segments: smaller ones make its partitions load faster."),
     Key::broker("socket.request.max.bytes", Int, Some("104857600"), INT_COUNT,
         "The longest request, in bytes; a longer one ends its connection."),
     Key::broker("unclean.leader.election.enable", Boolean, Some("false"), Allowed::All,

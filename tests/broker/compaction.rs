@@ -246,7 +246,7 @@ fn records_without_a_key_go_when_a_topic_becomes_a_compacted_one() {
 
 #[test]
 fn committed_offsets_are_compacted_and_stay() {
-    let config = "log.cleaner.backoff.ms = 50\nlog.cleaner.min.cleanable.ratio = 0.01\nlog.segment.bytes = 1048576\n\
+    let config = "log.cleaner.backoff.ms = 50\nlog.cleaner.min.cleanable.ratio = 0.01\n\
                   log.cleaner.max.compaction.lag.ms = 200\noffsets.topic.num.partitions = 1\n";
     let Some(mut broker) = Broker::start_configured(config) else { return };
     let topic = unique("committed");

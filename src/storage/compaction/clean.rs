@@ -147,7 +147,8 @@ impl<D: Disk, O: Offload, S: Fn() -> bool> Run<'_, D, O, S> {
             rest = behind;
             self.clean_group(sources, &mut keys, rewriting, &mut cleaning).await?;
         }
-        drop(keys);
+        // Giving back a large table takes milliseconds.
+        self.offload.run(move || drop(keys)).await;
         log.set_first_dirty(cleaning.clean_to);
         clean_point::write(self.disk(), log.directory(), cleaning.clean_to).await?;
         cleaning.duration = self.disk().monotonic() - self.began;
