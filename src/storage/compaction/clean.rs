@@ -132,7 +132,8 @@ impl<D: Disk, O: Offload, S: Fn() -> bool> Run<'_, D, O, S> {
         };
         let keys = self.read_keys(&selected, first_dirty, limit, bounds.key_map_bytes).await?;
         let mut cleaning = Cleaning {
-            clean_to: keys.end(),
+            // Behind the last key there may be offsets whose records an interrupted cleaning has dropped.
+            clean_to: if keys.is_full() { keys.end() } else { limit },
             keys: keys.len() as u64,
             map_was_full: keys.is_full(),
             ..Cleaning::default()

@@ -240,6 +240,26 @@ fn of_two_checkpoints_with_one_end_the_later_segment_counts() {
 }
 
 #[test]
+fn a_cleaning_that_was_interrupted_is_not_done_for_ever() {
+    let shard = Shard::new();
+    let now = shard.disk.wall_clock_ms();
+    let (old, young) = (now - 10_000_000, now);
+    shard.append(&[("a", Some(250), old)]);
+    shard.append(&[("b", Some(250), old); 5]);
+    shard.append(&[("b", Some(250), young); 7]);
+    let first = shard.log.segments()[0].len();
+    let stop = || shard.log.segments()[0].len() < first;
+    let cleaned = shard.executor.run_until(shard.storage.compact(&shard.log, &RULES, &BOUNDS, &Inline, stop));
+    assert_eq!(cleaned.unwrap(), None);
+    assert!(stop(), "the first segment has lost its last batch");
+    // The second one, which was to be cleaned with it, now has to wait.
+    let rules = CompactionRules { min_lag_ms: 1_000_000, dirty_ratio_millionths: 0, ..RULES };
+    assert_eq!(shard.compact_by(&rules, &BOUNDS).unwrap().unwrap().clean_to, 6);
+    assert_eq!(shard.compact_by(&rules, &BOUNDS).unwrap(), None);
+    assert_eq!(shard.read().len(), 8);
+}
+
+#[test]
 fn a_small_map_cleans_in_rounds() {
     let shard = Shard::new();
     shard.update(60, 20);
