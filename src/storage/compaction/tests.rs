@@ -313,6 +313,30 @@ fn the_largest_timestamp_is_that_of_a_record_that_is_there() {
 }
 
 #[test]
+fn who_reads_an_old_segment_reads_it_to_its_end() {
+    for restarted in [false, true] {
+        let mut shard = Shard::new();
+        shard.append(&[("rare", Some(250), 1)]);
+        shard.update(40, 3);
+        if restarted {
+            shard = shard.restart();
+        }
+        let all = shard.read();
+        let old = shard.log.segments();
+        let cleaning = shard.compact().unwrap().unwrap();
+        assert!(cleaning.segments_after < cleaning.segments_before);
+        let mut found = Vec::new();
+        for segment in &old {
+            let read = segment.read(&shard.disk, segment.base_offset(), 1 << 20, segment.len());
+            let bytes = shard.executor.run_until(read).unwrap().to_bytes();
+            let headers = split_batches(&bytes).map(|batch| batch.unwrap().0.base_offset);
+            found.extend(headers);
+        }
+        assert_eq!(found, all.iter().map(|(offset, _)| *offset).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn the_rate_is_kept() {
     let shard = Shard::new();
     shard.update(40, 3);
