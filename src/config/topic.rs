@@ -6,6 +6,7 @@ use super::broker::BrokerConfig;
 use super::table::topic_key;
 use super::value::{Kind, Value};
 use crate::record::{ProduceRules, TimestampType};
+use crate::storage::compaction::CompactionRules;
 use crate::storage::log::Rolling;
 
 /// The values that a topic has set, as clients wrote them, by key.
@@ -46,12 +47,15 @@ pub struct TopicConfig {
     /// What produced batches are held against: `max.message.bytes`, `message.timestamp.type`,
     /// `message.timestamp.before.max.ms`, `message.timestamp.after.max.ms`, `cleanup.policy`.
     pub produce: ProduceRules,
-    /// `segment.bytes`, at least 1 MiB, and `segment.ms`.
+    /// `segment.bytes`, at least 1 MiB, and `segment.ms`; with compaction, `max.compaction.lag.ms` when that is less.
     pub rolling: Rolling,
     /// `retention.ms` and `retention.bytes`.
     pub retention: RetentionConfig,
     /// Whether `cleanup.policy` has old records deleted.
     pub deletes: bool,
+    /// `min.compaction.lag.ms`, `max.compaction.lag.ms`, `min.cleanable.dirty.ratio` and `delete.retention.ms`; `None` unless
+    /// `cleanup.policy` has old records compacted.
+    pub compaction: Option<CompactionRules>,
 }
 
 /// What a topic keeps with the `delete` policy; `None` for no limit.
@@ -96,6 +100,18 @@ impl TopicConfig {
         let log_append_time = value("message.timestamp.type") == Value::Text("LogAppendTime".into());
         let has_policy =
             |policy: &str| matches!(value("cleanup.policy"), Value::List(all) if all.iter().any(|one| one == policy));
+        let dirty_ratio = match value("min.cleanable.dirty.ratio") {
+            Value::Double(ratio) => ratio,
+            other => unreachable!("min.cleanable.dirty.ratio is a number: {other:?}"),
+        };
+        let compaction = has_policy("compact").then(|| CompactionRules {
+            min_lag_ms: min_lag,
+            max_lag_ms: max_lag,
+            // From 0 to 1.
+            dirty_ratio_millionths: (dirty_ratio * 1e6).round() as u32,
+            delete_retention_ms: int("delete.retention.ms"),
+        });
+        let segment_ms = int("segment.ms");
         Ok(TopicConfig {
             produce: ProduceRules {
                 max_message_bytes: int("max.message.bytes") as usize,
@@ -104,12 +120,17 @@ impl TopicConfig {
                 timestamp_after_max_ms: int("message.timestamp.after.max.ms"),
                 keys_required: has_policy("compact"),
             },
-            rolling: Rolling { bytes: int("segment.bytes") as u64, after_ms: Some(int("segment.ms")) },
+            rolling: Rolling {
+                bytes: int("segment.bytes") as u64,
+                // What is appended to cannot be compacted (KIP-354).
+                after_ms: Some(compaction.map_or(segment_ms, |compaction| segment_ms.min(compaction.max_lag_ms))),
+            },
             retention: RetentionConfig {
                 ms: Some(int("retention.ms")).filter(|&ms| ms >= 0),
                 bytes: u64::try_from(int("retention.bytes")).ok(),
             },
             deletes: has_policy("delete"),
+            compaction,
         })
     }
 }
@@ -224,7 +245,7 @@ mod tests {
         const WEEK_MS: i64 = 7 * 24 * 3_600_000;
         let rolling = Rolling { bytes: 1 << 30, after_ms: Some(WEEK_MS) };
         let retention = RetentionConfig { ms: Some(WEEK_MS), bytes: None };
-        assert_eq!(config, TopicConfig { produce, rolling, retention, deletes: true });
+        assert_eq!(config, TopicConfig { produce, rolling, retention, deletes: true, compaction: None });
     }
 
     #[test]
@@ -240,9 +261,15 @@ mod tests {
             ("log.roll.ms", "9"),
             ("log.retention.ms", "-1"),
             ("log.retention.bytes", "0"),
+            ("log.cleaner.min.compaction.lag.ms", "3"),
+            ("log.cleaner.max.compaction.lag.ms", "8"),
+            ("log.cleaner.min.cleanable.ratio", "0.25"),
+            ("log.cleaner.delete.retention.ms", "5"),
         ] {
             broker.set(key, value, Origin::Flag("--test")).unwrap();
         }
+        let compaction =
+            CompactionRules { min_lag_ms: 3, max_lag_ms: 8, dirty_ratio_millionths: 250_000, delete_retention_ms: 5 };
         let expected = TopicConfig {
             produce: ProduceRules {
                 max_message_bytes: 2000,
@@ -251,9 +278,10 @@ mod tests {
                 timestamp_after_max_ms: 8,
                 keys_required: true,
             },
-            rolling: Rolling { bytes: 1 << 20, after_ms: Some(9) },
+            rolling: Rolling { bytes: 1 << 20, after_ms: Some(8) },
             retention: RetentionConfig { ms: None, bytes: Some(0) },
             deletes: false,
+            compaction: Some(compaction),
         };
         assert_eq!(TopicConfig::resolve(&broker, &Overrides::new()), Ok(expected.clone()));
         let own = overrides(&[
@@ -268,6 +296,9 @@ mod tests {
                 keys_required: false,
                 ..expected.produce
             },
+            // Without compaction its lag ends no segment.
+            rolling: Rolling { after_ms: Some(9), ..expected.rolling },
+            compaction: None,
             ..expected
         };
         assert_eq!(TopicConfig::resolve(&broker, &own), Ok(expected));

@@ -48,6 +48,8 @@ pub enum Allowed {
     Multiple(i64, i64, i64),
     /// Numbers from 0 to 1.
     Fraction,
+    /// Finite numbers above 0.
+    Positive,
     /// One of these texts.
     OneOf(&'static [&'static str]),
     /// Any of these texts, each at most once; none is allowed too (KIP-1161).
@@ -101,6 +103,7 @@ impl Value {
             (Allowed::RangeOr(other, min, max), Value::Int(number)) => *number == other || (min..=max).contains(number),
             (Allowed::Multiple(of, min, max), Value::Int(number)) => (min..=max).contains(number) && number % of == 0,
             (Allowed::Fraction, Value::Double(number)) => (0.0..=1.0).contains(number),
+            (Allowed::Positive, Value::Double(number)) => number.is_finite() && *number > 0.0,
             (Allowed::OneOf(texts), Value::Text(text)) => texts.contains(&text.as_str()),
             (Allowed::SomeOf(texts), Value::List(items)) => {
                 items.iter().enumerate().all(|(at, item)| texts.contains(&item.as_str()) && !items[..at].contains(item))
@@ -129,8 +132,8 @@ impl fmt::Display for Value {
         match self {
             Value::Boolean(value) => value.fmt(f),
             Value::Int(value) => value.fmt(f),
-            // With a fraction in any case: 1.0.
-            Value::Double(value) => write!(f, "{value:?}"),
+            // With a fraction in any case, and Java's exponent: 1.0, 1.5E308.
+            Value::Double(value) => f.write_str(&format!("{value:?}").replace('e', "E")),
             Value::Text(value) => f.write_str(value),
             Value::List(items) => f.write_str(&items.join(",")),
         }
@@ -149,6 +152,7 @@ pub fn in_words(kind: Kind, allowed: Allowed) -> String {
         (_, Allowed::RangeOr(other, min, max)) => format!("{other}, or a whole number from {min} to {max}"),
         (_, Allowed::Multiple(of, min, max)) => format!("a multiple of {of} from {min} to {max}"),
         (_, Allowed::Fraction) => "a number from 0.0 to 1.0".into(),
+        (_, Allowed::Positive) => "a number above 0".into(),
         (_, Allowed::OneOf([only])) => format!("only '{only}' in this version of corelog"),
         (_, Allowed::OneOf(texts)) => format!("one of: {}", texts.join(", ")),
         (_, Allowed::SomeOf(texts)) => format!("a list of: {}; each at most once", texts.join(", ")),
@@ -187,6 +191,10 @@ mod tests {
         assert_eq!(parse("9223372036854775808", Kind::Long), None);
         assert_eq!(parse("1", Kind::Double), some("1.0"));
         assert_eq!(parse("0.50", Kind::Double), some("0.5"));
+        assert_eq!(parse("1.7976931348623157e+308", Kind::Double), some("1.7976931348623157E308"));
+        for (text, ok) in [("0.1", true), ("1e9", true), ("0", false), ("-1", false), ("inf", false), ("NaN", false)] {
+            assert_eq!(takes(Kind::Double, Allowed::Positive, text), ok, "{text}");
+        }
         assert_eq!(parse(" a , b,c ", Kind::List), some("a,b,c"));
         assert_eq!(Value::parse("", Kind::List, Allowed::All), Some(Value::List(Vec::new())));
         assert_eq!(parse(" text ", Kind::String), some("text"));

@@ -177,9 +177,13 @@ fn check_room(image: &MetadataImage, of_topic: i32, added: i32) -> Result<(), Me
     Ok(())
 }
 
-/// Plans the broker's own topic for committed offsets. `partitions` is Kafka's `offsets.topic.num.partitions`.
-pub fn create_offsets_topic(id: TopicId, partitions: i32) -> Command {
-    let overrides = TopicOverrides::from([("cleanup.policy".into(), "compact".into())]);
+/// Plans the broker's own topic for committed offsets. `partitions` is Kafka's `offsets.topic.num.partitions`,
+/// `segment_bytes` its `offsets.topic.segment.bytes`.
+pub fn create_offsets_topic(id: TopicId, partitions: i32, segment_bytes: i64) -> Command {
+    let overrides = TopicOverrides::from([
+        ("cleanup.policy".into(), "compact".into()),
+        ("segment.bytes".into(), segment_bytes.to_string()),
+    ]);
     Command::CreateTopic { id, name: OFFSETS_TOPIC.into(), partitions, overrides }
 }
 
@@ -383,7 +387,7 @@ mod tests {
     #[test]
     fn the_broker_s_own_topic_is_not_deleted() {
         let mut image = image_with("a", 1);
-        image.apply(&create_offsets_topic(TopicId([2; 16]), 50)).unwrap();
+        image.apply(&create_offsets_topic(TopicId([2; 16]), 50, 1 << 20)).unwrap();
         assert!(matches!(delete_topic(image.topic(OFFSETS_TOPIC).map(|t| &**t)), Err(MetadataError::InternalTopic(_))));
         assert_eq!(delete_topic(image.topic("a").map(|t| &**t)), Ok(Command::DeleteTopic { id: TopicId([1; 16]) }));
         assert_eq!(delete_topic(None), Err(MetadataError::UnknownTopic));

@@ -94,6 +94,7 @@ impl Attributes {
     pub(super) const TIMESTAMP_TYPE: i16 = 1 << 3;
     pub(super) const TRANSACTIONAL: i16 = 1 << 4;
     pub(super) const CONTROL: i16 = 1 << 5;
+    pub(super) const DELETE_HORIZON: i16 = 1 << 6;
 
     /// How the records are compressed.
     ///
@@ -123,6 +124,11 @@ impl Attributes {
     /// Whether the records are the broker's own marks, such as a transaction's end (KIP-98).
     pub fn is_control(self) -> bool {
         self.0 & Attributes::CONTROL != 0
+    }
+
+    /// Whether the base timestamp is a [delete horizon](BatchHeader::delete_horizon_ms) (KIP-534).
+    pub fn has_delete_horizon(self) -> bool {
+        self.0 & Attributes::DELETE_HORIZON != 0
     }
 }
 
@@ -305,6 +311,12 @@ impl BatchHeader {
     /// Whether the records are the broker's own marks (KIP-98).
     pub fn is_control(&self) -> bool {
         self.attributes.is_control()
+    }
+
+    /// When compaction may drop the batch's tombstones, milliseconds; `None` before it has first come by (KIP-534). It
+    /// stands in the base timestamp, and the records' timestamps are counted from it.
+    pub fn delete_horizon_ms(&self) -> Option<TimestampMs> {
+        self.attributes.has_delete_horizon().then_some(self.base_timestamp)
     }
 
     /// Whether an idempotent producer wrote the batch (KIP-98).

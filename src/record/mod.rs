@@ -8,6 +8,7 @@
 //! | `header` | the 61 bytes before the records, the checksum, and what the broker patches |
 //! | `produced` | what is checked of a client's batch before it is appended |
 //! | `records` | the records one by one, and what ListOffsets asks of them |
+//! | `retain` | a batch with some of its records: what compaction keeps of it |
 //! | `split` | a range of a log cut into its batches |
 //! | `builder` | new batches: the broker's own, compaction's, tests' |
 //! | `compression` | the four codecs, bounded |
@@ -51,6 +52,7 @@ mod compression;
 mod header;
 mod produced;
 mod records;
+mod retain;
 mod split;
 mod varint;
 mod walk;
@@ -66,6 +68,7 @@ pub use records::{
     Record, RecordError, RecordHeader, RecordHeaders, Records, find_timestamp, find_timestamp_from,
     max_timestamp_offset, records,
 };
+pub use retain::{KeyedRecord, RetainError, Retained, retain_records, visit_keys, without_records};
 pub use split::{Batches, split_batches};
 pub use walk::RecordFault;
 

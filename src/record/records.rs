@@ -124,6 +124,11 @@ impl Records {
         &self.header
     }
 
+    /// The header, and the records as they are when not compressed.
+    pub(super) fn into_parts(self) -> (BatchHeader, Bytes) {
+        (self.header, self.records)
+    }
+
     /// The next record's parts; the slices are made only by those who want them.
     fn next_raw(&mut self) -> Option<Result<RawRecord, RecordError>> {
         if self.failed {

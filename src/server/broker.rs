@@ -53,6 +53,8 @@ pub struct Settings {
     pub fetch_sessions_max: usize,
     /// Kafka's `offsets.topic.num.partitions`.
     pub offsets_partitions: i32,
+    /// Kafka's `offsets.topic.segment.bytes`.
+    pub offsets_segment_bytes: i64,
     /// Those of groups and their offsets.
     pub groups: GroupSettings,
     /// All of the above and the rest, as DescribeConfigs tells it; topics have their defaults from it.
@@ -76,6 +78,7 @@ impl Settings {
             fetch_bytes_max: config.size("fetch.max.bytes"),
             fetch_sessions_max: config.size("max.incremental.fetch.session.cache.slots"),
             offsets_partitions: int("offsets.topic.num.partitions"),
+            offsets_segment_bytes: config.int("offsets.topic.segment.bytes"),
             groups: GroupSettings {
                 session_timeout_min_ms: int("group.min.session.timeout.ms"),
                 session_timeout_max_ms: int("group.max.session.timeout.ms"),
@@ -300,7 +303,11 @@ impl Broker {
             }
             Change::CreateOffsetsTopic => match image.topic(OFFSETS_TOPIC) {
                 Some(_) => Err(MetadataError::TopicExists(OFFSETS_TOPIC.into())),
-                None => Ok(plan::create_offsets_topic(random_id(), self.settings.offsets_partitions)),
+                None => {
+                    let (partitions, segment_bytes) =
+                        (self.settings.offsets_partitions, self.settings.offsets_segment_bytes);
+                    Ok(plan::create_offsets_topic(random_id(), partitions, segment_bytes))
+                }
             },
             Change::DeleteTopic(id) => plan::delete_topic(image.topic_by_id(id).map(|topic| &**topic)),
             Change::TopicConfig(name, change) => plan::alter_topic_config(&image, &name, &change),

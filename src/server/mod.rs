@@ -11,11 +11,13 @@
 //! | [`broker`] | what one shard owns |
 //! | [`fetch_sessions`] | what clients fetch, remembered between their requests |
 //! | [`groups`] | the group coordinator of one shard |
+//! | [`compaction`] | compacts what has the `compact` policy |
 //! | [`retention`] | deletes what the `delete` policy does not keep |
 //! | [`turns`] | what keeps a connection's produces in order |
 //! | [`handlers`] | one file an API |
 
 pub mod broker;
+pub mod compaction;
 pub mod connection;
 pub mod fetch_sessions;
 pub mod groups;

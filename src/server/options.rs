@@ -88,6 +88,7 @@ mod tests {
         assert_eq!(settings("fetch.max.bytes", "2000").fetch_bytes_max, 2000);
         assert_eq!(settings("max.incremental.fetch.session.cache.slots", "7").fetch_sessions_max, 7);
         assert_eq!(settings("offsets.topic.num.partitions", "7").offsets_partitions, 7);
+        assert_eq!(settings("offsets.topic.segment.bytes", "2000000").offsets_segment_bytes, 2_000_000);
         assert_eq!(settings("offset.metadata.max.bytes", "7").groups.offset_metadata_max, 7);
         assert_eq!(settings("offsets.retention.minutes", "2").groups.offsets_retention_ms, 120_000);
         assert_eq!(settings("group.initial.rebalance.delay.ms", "7").groups.initial_rebalance_delay_ms, 7);

@@ -564,6 +564,7 @@ impl Shard {
         }
         super::groups::run(&broker);
         super::retention::run(&broker);
+        super::compaction::run(&broker);
         Ok(broker)
     }
 }

@@ -11,9 +11,11 @@
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::disk::{Disk, DiskFile, DiskResult, OpenMode};
 use crate::record::BatchHeader;
+use crate::storage::compaction::swap;
 use crate::storage::mutation::{self, Mutation};
 use crate::storage::notify::Notify;
 use crate::storage::segment::open_files::OpenFiles;
@@ -120,8 +122,38 @@ pub struct Log<D: Disk> {
     /// When segments end; `None` for the engine's rule.
     rolling: Cell<Option<Rolling>>,
     makes_room: Cell<bool>,
+    /// One at a time lists the directory.
+    listing: Cell<bool>,
+    listed: Notify,
+    /// The segment that the last durable checkpoint names as the end's.
+    checkpointed_segment: Cell<Offset>,
+    compaction: Cell<Compaction>,
+    compacted: Notify,
     /// Notified when the durable end moves, and when the log is deleted.
     pub(super) durable_moved: Notify,
+}
+
+/// What a log knows of its compaction.
+#[derive(Clone, Copy, Default)]
+struct Compaction {
+    running: bool,
+    /// No more until the next start.
+    ended: bool,
+    /// Up to here the log is clean; `None` before it was looked for.
+    first_dirty: Option<Offset>,
+    /// The segment that is appended to, and since when it is known to be, by the disk's clock.
+    appending_since: Option<(Offset, Duration)>,
+}
+
+/// A compaction under way: its log's segments are not removed meanwhile.
+pub(super) struct Compacting<D: Disk>(Rc<Log<D>>);
+
+impl<D: Disk> Drop for Compacting<D> {
+    fn drop(&mut self) {
+        let compaction = &self.0.compaction;
+        compaction.set(Compaction { running: false, ..compaction.get() });
+        self.0.compacted.notify();
+    }
 }
 
 struct State<D: Disk> {
@@ -163,6 +195,12 @@ impl<D: Disk> Log<D> {
             state: RefCell::new(state),
             rolling: Cell::new(None),
             makes_room: Cell::new(false),
+            listing: Cell::new(false),
+            listed: Notify::default(),
+            // Recovery wrote a checkpoint with the seed, and before it there was one with no later segment.
+            checkpointed_segment: Cell::new(seed.end.segment),
+            compaction: Cell::default(),
+            compacted: Notify::default(),
             durable_moved: Notify::default(),
         }
     }
@@ -170,6 +208,11 @@ impl<D: Disk> Log<D> {
     /// The partition.
     pub fn id(&self) -> PartitionId {
         self.id
+    }
+
+    /// Where its segments are.
+    pub(super) fn home(&self) -> &Rc<Home<D>> {
+        &self.home
     }
 
     /// The directory of its files.
@@ -227,6 +270,88 @@ impl<D: Disk> Log<D> {
         self.durable_moved.notified().await;
     }
 
+    /// The segment that the last durable checkpoint names: those before it may be compacted.
+    pub(super) fn checkpointed_segment(&self) -> Offset {
+        self.checkpointed_segment.get()
+    }
+
+    /// A durable checkpoint names this segment.
+    pub(super) fn set_checkpointed_segment(&self, segment: Offset) {
+        self.checkpointed_segment.set(self.checkpointed_segment.get().max(segment));
+    }
+
+    /// Begins a compaction; `None` when one is under way or none is to be.
+    pub(super) fn begin_compaction(self: &Rc<Self>) -> Option<Compacting<D>> {
+        let compaction = self.compaction.get();
+        if compaction.running || compaction.ended || self.is_deleted() {
+            return None;
+        }
+        self.compaction.set(Compaction { running: true, ..compaction });
+        Some(Compacting(self.clone()))
+    }
+
+    /// Has no more compactions begin.
+    pub(super) fn end_compactions(&self) {
+        self.compaction.set(Compaction { ended: true, ..self.compaction.get() });
+    }
+
+    /// Waits until no compaction is under way.
+    pub(super) async fn compaction_ended(&self) {
+        while self.compaction.get().running {
+            self.compacted.notified().await;
+        }
+    }
+
+    /// Up to where the log is clean, if that was looked for.
+    pub(super) fn first_dirty(&self) -> Option<Offset> {
+        self.compaction.get().first_dirty
+    }
+
+    /// The log is clean up to here.
+    pub(super) fn set_first_dirty(&self, offset: Offset) {
+        self.compaction.set(Compaction { first_dirty: Some(offset), ..self.compaction.get() });
+    }
+
+    /// Ends the last segment when it has been appended to for so long, or when nothing is appended to it any more anyway:
+    /// the end of the log then lies in no segment, and all of them can be compacted. It is the time since this was first
+    /// called for the segment that counts, not the records' timestamps: a producer may send those of years ago.
+    pub(super) fn roll_if_older(&self, now: Duration, age_max: Duration) {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let Some(last) = state.segments.last().filter(|_| state.end.bytes > 0) else { return };
+        if state.appending {
+            let compaction = self.compaction.get();
+            let known = compaction.appending_since.filter(|(segment, _)| *segment == last.base_offset());
+            let (_, since) = known.unwrap_or((last.base_offset(), now));
+            self.compaction.set(Compaction { appending_since: Some((last.base_offset(), since)), ..compaction });
+            if now.saturating_sub(since) < age_max {
+                return;
+            }
+        }
+        last.seal();
+        state.appending = false;
+        state.end = LogPosition::start_at(state.end.offset);
+        if state.durable.offset == state.end.offset {
+            state.durable = state.end;
+        }
+        // `synced` moves when the segment's file has been cut to its length.
+    }
+
+    /// Puts `cleaned`, or nothing, in the place of neighbouring segments, all of them durable.
+    pub(super) fn replace(&self, old: &[Rc<Segment<D>>], cleaned: Option<Rc<Segment<D>>>) {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let first = state.segments.iter().position(|segment| old.first().is_some_and(|old| Rc::ptr_eq(segment, old)));
+        // The segments of a deleted log are gone.
+        let Some(first) = first else { return };
+        for position in [&mut state.durable, &mut state.synced] {
+            if old.iter().any(|segment| segment.base_offset() == position.segment) {
+                *position = LogPosition::start_at(position.offset);
+            }
+        }
+        state.segments.splice(first..first + old.len(), cleaned);
+    }
+
     /// Moves the start forward; the caller puts that into the journal. Not behind the durable end.
     pub(super) fn raise_start(&self, offset: Offset) {
         let mut state = self.state.borrow_mut();
@@ -271,6 +396,9 @@ impl<D: Disk> Log<D> {
     /// Takes the segments that lie before the start out of the log, so that their files can be removed.
     pub(super) async fn take_before_start(&self, disk: &D) -> Result<Vec<Rc<Segment<D>>>, LogReadError> {
         self.list_older(disk).await?;
+        if self.compaction.get().running {
+            return Ok(Vec::new());
+        }
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         // What is not in the segments yet is replayed from the journal into the segment that the checkpoint names.
@@ -364,7 +492,8 @@ impl<D: Disk> Log<D> {
             }
         }
         let mut state = self.state.borrow_mut();
-        if target.offset > state.synced.offset {
+        // The same offset may meanwhile lie behind a segment instead of in it.
+        if (target.offset, target.segment) > (state.synced.offset, state.synced.segment) {
             state.synced = target;
         }
         Ok(())
@@ -400,7 +529,13 @@ impl<D: Disk> Log<D> {
             return None;
         }
         let after = state.segments.partition_point(|segment| segment.base_offset() <= offset);
-        let segment = state.segments.get(after.checked_sub(1)?)?;
+        let at = match after.checked_sub(1) {
+            Some(at) => at,
+            // Compaction has left nothing of the segment that the log begins with.
+            None if state.listed => 0,
+            None => return None,
+        };
+        let segment = state.segments.get(at).filter(|segment| segment.base_offset() <= state.durable.segment)?;
         Some((segment.clone(), state.durable_part_of(segment)))
     }
 
@@ -470,6 +605,15 @@ impl<D: Disk> Log<D> {
         for (segment, limit) in self.durable_segments(start) {
             max = max.max(segment.max_timestamp_from(disk, start, limit).await?);
         }
+        let Some(largest) = max else { return Ok(None) };
+        if let Some(batch) = self.first_batch_at_or_after(disk, largest, start).await? {
+            return Ok(Some(batch));
+        }
+        // Only a batch that compaction has emptied has it: the indexes do not tell which one of the others is next.
+        max = None;
+        for (segment, limit) in self.durable_segments(start) {
+            max = max.max(segment.max_timestamp_of_records(disk, start, limit).await?);
+        }
         match max {
             Some(max) => self.first_batch_at_or_after(disk, max, start).await,
             None => Ok(None),
@@ -484,17 +628,32 @@ impl<D: Disk> Log<D> {
         durable.map(|segment| (segment.clone(), state.durable_part_of(segment))).collect()
     }
 
-    /// Finds the segments that earlier runs left.
-    async fn list_older(&self, disk: &D) -> Result<(), LogReadError> {
+    /// Finds the segments that earlier runs left, and ends compactions that a crash interrupted.
+    pub(super) async fn list_older(&self, disk: &D) -> Result<(), LogReadError> {
+        while !self.state.borrow().listed && self.listing.replace(true) {
+            self.listed.notified().await;
+        }
         if self.state.borrow().listed {
             return Ok(());
         }
+        // Alone: another one would settle a compaction that has begun since.
+        let listing = Listing(self);
+        let result = self.list_older_alone(disk).await;
+        drop(listing);
+        result
+    }
+
+    async fn list_older_alone(&self, disk: &D) -> Result<(), LogReadError> {
         let known_from = {
             let state = self.state.borrow();
             state.segments.first().map_or(state.end.offset, |first| first.base_offset())
         };
         let mut older = Vec::new();
-        for name in disk.list(self.home.directory()).await.map_err(ReadError::Disk)? {
+        let mut names = disk.list(self.home.directory()).await.map_err(ReadError::Disk)?;
+        if swap::settle(disk, self.home.directory(), &names).await.map_err(ReadError::Disk)? {
+            names = disk.list(self.home.directory()).await.map_err(ReadError::Disk)?;
+        }
+        for name in names {
             let Some(base_offset) = base_offset_of(&name).filter(|&base| base < known_from) else { continue };
             let path = self.home.directory().join(file_name(base_offset, "log"));
             let file = disk.open(&path, OpenMode::Existing).await.map_err(ReadError::Disk)?;
@@ -511,6 +670,16 @@ impl<D: Disk> Log<D> {
             state.segments = older;
         }
         Ok(())
+    }
+}
+
+/// The one who lists the directory.
+struct Listing<'a, D: Disk>(&'a Log<D>);
+
+impl<D: Disk> Drop for Listing<'_, D> {
+    fn drop(&mut self) {
+        self.0.listing.set(false);
+        self.0.listed.notify();
     }
 }
 

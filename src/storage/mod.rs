@@ -12,6 +12,7 @@
 //! byte budget, evicted in the order in which they were written.
 
 pub mod checkpoint;
+pub mod compaction;
 mod flush;
 pub mod journal;
 pub mod log;
@@ -34,6 +35,7 @@ use crate::disk::{Disk, DiskError, DiskResult};
 use crate::record::BatchHeader;
 use crate::vocabulary::{LeaderEpoch, Offset, PartitionId, ShardId};
 use checkpoint::{Checkpoint, CheckpointedLog};
+use compaction::CompactionCounters;
 use journal::block::{Entry, EntryKind};
 use journal::commit::{Commit, Fenced};
 use journal::writer::{Journal, JournalOptions, WRITERS};
@@ -133,6 +135,9 @@ struct Engine<D: Disk> {
     /// One checkpoint at a time: they go through the same temporary file.
     checkpointing: Cell<bool>,
     checkpointed: Notify,
+    /// What the last checkpoint says of the journal: incarnation floor, first sequence.
+    covered: Cell<(u64, u64)>,
+    compaction_counters: Cell<CompactionCounters>,
     /// Appends are refused, and the reserve is not whole.
     disk_full: Cell<bool>,
     reserve: Reserve,
@@ -178,6 +183,9 @@ impl<D: Disk> Storage<D> {
             filled: Notify::default(),
             checkpointing: Cell::new(false),
             checkpointed: Notify::default(),
+            // As recovery wrote it.
+            covered: Cell::new((seed.journal.incarnation_max, seed.journal.sequence_max + 1)),
+            compaction_counters: Cell::default(),
             disk_full: Cell::new(disk_full),
             reserve,
             stopping: Cell::new(false),
@@ -227,7 +235,7 @@ impl<D: Disk> Storage<D> {
         if log.is_deleted() {
             return Err(AppendError::Deleted);
         }
-        let rolling = log.rolling().unwrap_or(Rolling { bytes: engine.options.segment_bytes, after_ms: None });
+        let rolling = self.rolling(log);
         if batch.len() > engine.journal.entry_bytes_max() || batch.len() as u64 > rolling.bytes {
             return Err(AppendError::TooLarge(batch.len()));
         }
@@ -241,6 +249,16 @@ impl<D: Disk> Storage<D> {
             engine.filled.notify();
         }
         Ok(Appended { base_offset, commit })
+    }
+
+    /// When the segments of a log end.
+    fn rolling(&self, log: &Log<D>) -> Rolling {
+        log.rolling().unwrap_or(Rolling { bytes: self.engine.options.segment_bytes, after_ms: None })
+    }
+
+    /// What compaction did since the start.
+    pub fn compaction_counters(&self) -> CompactionCounters {
+        self.engine.compaction_counters.get()
     }
 
     /// Has `log` start at `offset`, which is not behind its durable end; what lies before it is deleted. Does not wait: it
@@ -268,7 +286,8 @@ impl<D: Disk> Storage<D> {
         Ok(self.engine.journal.append(entry, log.clone(), log.end())?)
     }
 
-    /// Removes the segments that lie before the log's start, which must be durable. The bytes that they had.
+    /// Removes the segments that lie before the log's start, which must be durable. The bytes that they had; none while
+    /// the log is being compacted, they go the next time.
     ///
     /// # Errors
     /// Those of the disk. What remains is tried again the next time.
@@ -311,6 +330,8 @@ impl<D: Disk> Storage<D> {
         let Some(log) = self.engine.logs.borrow_mut().remove(&id) else { return Ok(()) };
         let engine = &*self.engine;
         engine.cached_bytes.set(engine.cached_bytes.get().saturating_sub(log.delete()));
+        // Or it would make files in a directory that is being removed.
+        log.compaction_ended().await;
         engine.disk.remove_dir_all(log.directory()).await
     }
 
@@ -379,9 +400,20 @@ impl<D: Disk> Engine<D> {
     /// Writes a checkpoint of all logs; blocks from `first_sequence` on, and files used after `floor`, stay needed.
     /// The caller has flushed the logs that need it.
     async fn write_checkpoint(&self, floor: u64, first_sequence: u64) -> Result<(), StopError> {
+        self.write_checkpoint_of(|| (floor, first_sequence)).await
+    }
+
+    /// Writes a checkpoint of all logs as they are, with the same need of the journal as the last one.
+    async fn refresh_checkpoint(&self) -> Result<(), StopError> {
+        self.write_checkpoint_of(|| self.covered.get()).await
+    }
+
+    async fn write_checkpoint_of(&self, covered: impl FnOnce() -> (u64, u64)) -> Result<(), StopError> {
         while self.checkpointing.replace(true) {
             self.checkpointed.notified().await;
         }
+        // Asked only now: meanwhile another one may have been written, after which journal files were used again.
+        let (floor, first_sequence) = covered();
         let result = self.write_checkpoint_alone(floor, first_sequence).await;
         self.checkpointing.set(false);
         self.checkpointed.notify();
@@ -390,17 +422,20 @@ impl<D: Disk> Engine<D> {
 
     async fn write_checkpoint_alone(&self, floor: u64, first_sequence: u64) -> Result<(), StopError> {
         // The snapshots cover batches that are appended but may not be durable yet: they must not outlive them.
-        let logs = {
+        let (logs, named): (Vec<CheckpointedLog>, Vec<_>) = {
             let logs = self.logs.borrow();
             let with_records = logs.values().filter(|log| log.end().offset > log.start() || log.start() > 0);
-            let captured = with_records.map(|log| CheckpointedLog {
-                id: log.id(),
-                start: log.start(),
-                end: log.synced(),
-                snapshot_offset: log.end().offset,
-                snapshot: (self.snapshots)(log.id()),
+            let captured = with_records.map(|log| {
+                let checkpointed = CheckpointedLog {
+                    id: log.id(),
+                    start: log.start(),
+                    end: log.synced(),
+                    snapshot_offset: log.end().offset,
+                    snapshot: (self.snapshots)(log.id()),
+                };
+                (checkpointed, (log.clone(), log.synced().segment))
             });
-            captured.collect()
+            captured.unzip()
         };
         if !mutation::is(Mutation::CheckpointsPhantoms) {
             self.journal.set_checkpoint_waits(true);
@@ -411,6 +446,10 @@ impl<D: Disk> Engine<D> {
         let checkpoint = Checkpoint { incarnation_floor: floor, first_sequence, logs };
         let directory = journal_directory(&self.data_dir, self.shard);
         checkpoint.write(&self.disk, &directory, self.shard).await?;
+        self.covered.set((floor, first_sequence));
+        for (log, segment) in named {
+            log.set_checkpointed_segment(segment);
+        }
         Ok(())
     }
 }

@@ -208,8 +208,10 @@ impl<D: Disk> Recovery<D> {
         }
         for log in checkpoint.into_iter().flat_map(|checkpoint| checkpoint.logs) {
             let known = self.checkpointed.get(&log.id);
-            // Of a crash between two shards' new checkpoints both may have the partition: the later one knows more.
-            if known.is_none_or(|known| known.end.offset <= log.end.offset) {
+            // Of a crash between two shards' new checkpoints both may have the partition: the later one knows more. Of two
+            // with the same end, the one that names a later segment: compaction may have changed the other's.
+            let place = |log: &CheckpointedLog| (log.end.offset, log.end.segment);
+            if known.is_none_or(|known| place(known) <= place(&log)) {
                 self.checkpointed.insert(log.id, log);
             }
         }

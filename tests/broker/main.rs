@@ -18,6 +18,7 @@
 //! | `topics` | topics are created, widened, described, deleted, and refused |
 //! | `configs` | the configuration of topics and of the broker: described, altered, refused, and acted on |
 //! | `offsets` | watermarks, offsets by time, seeks, and offsets out of range |
+//! | `compaction` | of each key the last record stays, whatever crashes |
 //! | `retention` | what a topic does not keep goes, and stays away |
 //! | `moving` | connections follow their requests from shard to shard unnoticed |
 //! | `full_disk` | a disk without room refuses produces alone, and takes them again when it has some |
@@ -33,6 +34,7 @@
 )]
 
 mod client;
+mod compaction;
 mod configs;
 mod corpus;
 mod delivery;

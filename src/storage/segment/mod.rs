@@ -88,6 +88,8 @@ pub struct Segment<D: Disk> {
     removed: Cell<bool>,
     /// Whether its file was used since [`OpenFiles`] last looked.
     used: Cell<bool>,
+    /// Keeps its file and index, because another file may get its name.
+    pinned: Cell<bool>,
     /// Itself, for [`OpenFiles`].
     me: Weak<Segment<D>>,
 }
@@ -133,6 +135,30 @@ impl<D: Disk> Segment<D> {
         segment
     }
 
+    /// A segment that compaction has written: its file, all of it durable, and its index. Pinned until the file has its name.
+    pub(in crate::storage) fn cleaned(
+        home: &Rc<Home<D>>,
+        base_offset: Offset,
+        len: u64,
+        index: Index,
+        file: Rc<D::File>,
+    ) -> Rc<Segment<D>> {
+        let segment = Segment::with(home, base_offset, len, Some(index), true);
+        {
+            let mut state = segment.state.borrow_mut();
+            state.finished = true;
+            state.file = Some(file);
+        }
+        segment.pinned.set(true);
+        segment
+    }
+
+    /// The file has the segment's name: it may be closed, and is found again.
+    pub(in crate::storage) fn unpin(&self) {
+        self.pinned.set(false);
+        self.home.open_files.opened(self.me.clone());
+    }
+
     fn with(home: &Rc<Home<D>>, base_offset: Offset, len: u64, index: Option<Index>, sealed: bool) -> Rc<Segment<D>> {
         let state = State {
             len,
@@ -153,6 +179,7 @@ impl<D: Disk> Segment<D> {
             flushed: Notify::default(),
             removed: Cell::new(false),
             used: Cell::new(false),
+            pinned: Cell::new(false),
             me: me.clone(),
         })
     }
@@ -283,12 +310,9 @@ impl<D: Disk> Segment<D> {
         result
     }
 
-    /// Removes the files, after a flush that is under way. The segment takes nothing any more, and gives nothing but to a
-    /// reader that has the file open. Returns the bytes of memory that it held.
-    ///
-    /// # Errors
-    /// Those of the disk. Files may remain then; removing them again does no harm.
-    pub async fn remove(&self, disk: &D) -> DiskResult<usize> {
+    /// Takes the segment out of use, after a flush that is under way: it takes nothing any more, and gives nothing but to
+    /// a reader that has the file open. Returns the bytes of memory that it held.
+    pub(in crate::storage) async fn retire(&self) -> usize {
         self.removed.set(true);
         while self.flushing.replace(true) {
             self.flushed.notified().await;
@@ -297,6 +321,16 @@ impl<D: Disk> Segment<D> {
         self.state.borrow_mut().chunks.clear();
         self.flushing.set(false);
         self.flushed.notify();
+        memory
+    }
+
+    /// Removes the files, after a flush that is under way. The segment takes nothing any more, and gives nothing but to a
+    /// reader that has the file open. Returns the bytes of memory that it held.
+    ///
+    /// # Errors
+    /// Those of the disk. Files may remain then; removing them again does no harm.
+    pub async fn remove(&self, disk: &D) -> DiskResult<usize> {
+        let memory = self.retire().await;
         for extension in ["log", "index"] {
             match disk.remove(&self.home.directory().join(file_name(self.base_offset, extension))).await {
                 Err(error) if error.is_not_found() => {}
@@ -385,6 +419,11 @@ impl<D: Disk> Segment<D> {
         self.used.take()
     }
 
+    /// Whether the file stays open.
+    fn is_pinned(&self) -> bool {
+        self.pinned.get()
+    }
+
     /// Closes the file, and drops the index from memory when the disk has it. Both come back on demand; who uses the file
     /// now keeps it open.
     fn release(&self) {
@@ -395,7 +434,8 @@ impl<D: Disk> Segment<D> {
         }
     }
 
-    async fn write_index(&self, disk: &D) -> DiskResult<()> {
+    /// Writes the index file, if the index is in memory.
+    pub(in crate::storage) async fn write_index(&self, disk: &D) -> DiskResult<()> {
         let bytes = match &self.state.borrow().index {
             Some(index) => index.encode(),
             // A segment of an earlier run whose file only had to be cut: its index is made when it is read.

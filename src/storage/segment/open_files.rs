@@ -33,6 +33,10 @@ impl<D: Disk> OpenFiles<D> {
             let Some(oldest) = open.pop_front() else { return };
             // A segment that is gone has closed it.
             let Some(segment) = oldest.upgrade() else { continue };
+            if segment.is_pinned() {
+                // It goes with its readers, and there are few of these.
+                continue;
+            }
             if segment.take_used() {
                 open.push_back(oldest);
             } else {

@@ -8,7 +8,7 @@ use super::chunk::Chunk;
 use super::index::{INTERVAL_BYTES, Index};
 use super::{Segment, State, file_name};
 use crate::disk::{ALIGNMENT, Disk, DiskError, DiskFile, OpenMode, align_down, align_up};
-use crate::record::{BATCH_HEADER_LEN, BatchHeader, verify_crc};
+use crate::record::{BATCH_HEADER_LEN, BatchHeader, split_batches, verify_crc};
 use crate::storage::mutation::{self, Mutation};
 use crate::vocabulary::{Offset, TimestampMs};
 
@@ -287,8 +287,77 @@ impl<D: Disk> Segment<D> {
         }
     }
 
-    /// The first batch whose max timestamp is at least `timestamp`, of those from the one that holds `from` on that start
-    /// before `limit`.
+    /// The header of the first batch.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn first_batch(&self, disk: &D) -> Result<BatchHeader, ReadError> {
+        Ok(self.batch_at(disk, 0).await?.0)
+    }
+
+    /// The header of the last batch.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn last_batch(&self, disk: &D) -> Result<BatchHeader, ReadError> {
+        let len = self.len();
+        let before = |index: &Index| u64::from(index.boundary_before(u32::try_from(len - 1).unwrap_or(u32::MAX)));
+        let mut position = self.with_index(disk, before).await?;
+        loop {
+            let (header, batch) = self.batch_at(disk, position).await?;
+            position += batch.len() as u64;
+            if position >= len {
+                return Ok(header);
+            }
+        }
+    }
+
+    /// The position of a batch at or before the one that holds `offset`.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn position_before(&self, disk: &D, offset: Offset) -> Result<u64, ReadError> {
+        self.with_index(disk, |index| u64::from(index.position_before_offset(offset))).await
+    }
+
+    /// Whole batches, checked, from the one that starts at `position`, which is before the end: of at most `max_bytes`,
+    /// but at least one.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn batches(&self, disk: &D, position: u64, max_bytes: u64) -> Result<Bytes, ReadError> {
+        let end = self.len().min(position + max_bytes);
+        let window = self.window(disk, position, end).await?;
+        let mut whole = 0;
+        for batch in split_batches(&window) {
+            match batch {
+                Ok((header, _)) => whole += header.total_len(),
+                Err(_) => {
+                    let at = position + whole as u64;
+                    return Err(self.damaged(at, "there is no whole record batch where one must start"));
+                }
+            }
+        }
+        if whole == 0 {
+            return Ok(self.batch_at(disk, position).await?.1);
+        }
+        let batches = window.slice(..whole);
+        self.check(&batches, position)?;
+        Ok(batches)
+    }
+
+    /// Opens the file and loads the index, so that neither is looked for by its name any more.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub(in crate::storage) async fn pin(&self, disk: &D) -> Result<(), ReadError> {
+        self.pinned.set(true);
+        self.file(disk).await?;
+        self.load_index(disk).await
+    }
+
+    /// The first batch with records whose max timestamp is at least `timestamp`, of those from the one that holds `from` on
+    /// that start before `limit`.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -319,7 +388,7 @@ impl<D: Disk> Segment<D> {
                 return Ok(found);
             }
             position += batch.len() as u64;
-            if header.max_timestamp >= timestamp && header.last_offset() >= from {
+            if header.max_timestamp >= timestamp && header.last_offset() >= from && header.record_count > 0 {
                 // The batch behind, or the end, tells whether its offset is right.
                 found = Some(batch);
             }
@@ -351,6 +420,20 @@ impl<D: Disk> Segment<D> {
         if from <= self.base_offset {
             return Ok(self.max_timestamp(disk).await?.map(|(timestamp, _)| timestamp));
         }
+        self.max_timestamp_of_records(disk, from, limit).await
+    }
+
+    /// The largest timestamp of the batches that have records, of those from the one that holds `from` on that start
+    /// below position `limit`; found by reading them.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn max_timestamp_of_records(
+        &self,
+        disk: &D,
+        from: Offset,
+        limit: Limit,
+    ) -> Result<Option<TimestampMs>, ReadError> {
         let mut position = self.with_index(disk, |index| u64::from(index.position_before_offset(from))).await?;
         let mut order = self.order_from(position);
         let mut max = None;
@@ -359,7 +442,7 @@ impl<D: Disk> Segment<D> {
             if !order.admits(&header) {
                 return Err(self.damaged(position, OUT_OF_ORDER));
             }
-            if header.last_offset() >= from && header.max_timestamp >= 0 {
+            if header.last_offset() >= from && header.max_timestamp >= 0 && header.record_count > 0 {
                 max = max.max(Some(header.max_timestamp));
             }
             position += batch.len() as u64;

@@ -21,7 +21,7 @@ use crate::wire::Wire;
 const TOPIC: &str = "small";
 const PARTITIONS: i32 = 2;
 /// A bit of so many is flipped, unless `CORELOG_FLIP_STRIDE` says otherwise. Odd, so that every bit of a byte is met.
-const FLIP_STRIDE: usize = 5;
+const FLIP_STRIDE: usize = 29;
 /// Flips on which a broker is started.
 const BROKER_FLIPS: usize = 40;
 /// Flips of bits that mean nothing.
