@@ -4,6 +4,8 @@
 //! glommio's blocking pool or inline where glommio does the same.
 
 use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -237,7 +239,10 @@ impl DiskFile for UringFile {
     }
 
     async fn size(&self) -> DiskResult<u64> {
-        std::fs::metadata(&self.path).map(|metadata| metadata.len()).map_err(failed("stat", &self.path))
+        // By the descriptor: the file may have another name by now.
+        // SAFETY: the descriptor is open for as long as `self` is borrowed, and what is made of it here never closes it.
+        let file = ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(self.file().as_raw_fd()) });
+        file.metadata().map(|metadata| metadata.len()).map_err(failed("stat", &self.path))
     }
 }
 
@@ -313,6 +318,20 @@ mod tests {
             let error = disk.open(&path, OpenMode::Existing).await.err().expect("there is no such file");
             assert!(error.is_not_found(), "{error}");
             assert!(error.to_string().starts_with(&format!("open {}: ", path.display())), "{error}");
+        });
+    }
+
+    #[test]
+    fn an_open_file_is_read_to_its_end_whatever_its_name_is_now() {
+        on_disk(|disk, dir| async move {
+            let file = disk.open(&dir.join("before"), OpenMode::OpenOrCreate).await.unwrap();
+            let mut buffer = file.allocate(ALIGNMENT);
+            buffer.bytes_mut().fill(7);
+            file.write_at(0, buffer).await.unwrap();
+            file.set_len(100).await.unwrap();
+            disk.rename(&dir.join("before"), &dir.join("after")).await.unwrap();
+            assert_eq!(file.size().await.unwrap(), 100);
+            assert_eq!(file.read_at(0, ALIGNMENT).await.unwrap()[..], [7; 100]);
         });
     }
 
