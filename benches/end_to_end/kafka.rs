@@ -27,15 +27,26 @@ const JVM_OPTIONS: &[&str] = &[
     "-Djava.awt.headless=true",
 ];
 
+/// The mark of a directory that has all of them.
+const COMPLETE: &str = "complete";
+
+fn home() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("../kafka/{VERSION}"))
+}
+
+/// Whether the jars are there already, so that `mvn` is not needed.
+pub fn is_fetched() -> bool {
+    home().join(COMPLETE).exists()
+}
+
 /// A directory with Kafka's jars, fetched unless it is there already. Needs `java` and `mvn`.
 ///
 /// # Errors
 /// When they cannot be had.
 pub fn fetch() -> anyhow::Result<PathBuf> {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("../kafka/{VERSION}"));
+    let home = home();
     let jars = home.join("jars");
-    let complete = home.join("complete");
-    if complete.exists() {
+    if is_fetched() {
         return Ok(jars);
     }
     eprintln!("fetching Kafka {VERSION} from Maven Central");
@@ -63,7 +74,7 @@ pub fn fetch() -> anyhow::Result<PathBuf> {
     maven.arg(format!("-DoutputDirectory={}", jars.display())).current_dir(&home);
     let output = maven.output().context("run mvn, which fetches Kafka: install Maven")?;
     ensure!(output.status.success(), "mvn failed:\n{}", String::from_utf8_lossy(&output.stdout));
-    fs::write(complete, "")?;
+    fs::write(home.join(COMPLETE), "")?;
     Ok(jars)
 }
 

@@ -43,6 +43,9 @@ mod group_requests;
 mod groups;
 mod harness;
 mod hostile;
+#[allow(dead_code, reason = "the benchmark and the load generator's tests start it too")]
+#[path = "../../benches/end_to_end/kafka.rs"]
+mod kafka;
 mod lacking;
 mod moving;
 mod offline;

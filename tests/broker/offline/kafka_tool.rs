@@ -1,59 +1,23 @@
 //! Kafka's own `kafka-dump-log` reads our segments.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::sent::{self, CODECS};
 use super::{CONFIG, fill, stdout};
 use crate::harness::{Broker, corelog_log, path_str};
+use crate::kafka;
 
-/// The version whose tool is run, the same as in `benches/end_to_end`.
-const VERSION: &str = "4.3.1";
-/// So that the tool's warnings do not stand in its output.
-const LOG4J_VERSION: &str = "2.25.4";
-
-/// A directory with Kafka's jars, fetched from Maven Central unless it is there already; `None` without `java` and `mvn`.
+/// A directory with Kafka's jars; `None` without `java`, and without `mvn` where it would have to fetch them.
 fn jars() -> Option<PathBuf> {
     let runs = |program: &str| {
         let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         status.is_ok_and(|status| status.success())
     };
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("../kafka/{VERSION}"));
-    let (jars, complete) = (home.join("jars"), home.join("complete"));
-    if !runs("java") {
+    if !runs("java") || !(kafka::is_fetched() || runs("mvn")) {
         return None;
     }
-    if complete.exists() {
-        return Some(jars);
-    }
-    if !runs("mvn") {
-        return None;
-    }
-    std::fs::create_dir_all(&home).expect("a directory");
-    let dependency = |group: &str, artifact: &str, version: &str| {
-        format!(
-            "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version>\
-             </dependency>\n"
-        )
-    };
-    let dependencies = [
-        dependency("org.apache.kafka", "kafka_2.13", VERSION),
-        dependency("org.apache.kafka", "kafka-tools", VERSION),
-        dependency("org.apache.logging.log4j", "log4j-slf4j-impl", LOG4J_VERSION),
-    ];
-    let pom = format!(
-        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n<modelVersion>4.0.0</modelVersion>\n\
-         <groupId>bench</groupId><artifactId>bench</artifactId><version>1</version>\n\
-         <dependencies>\n{}</dependencies>\n</project>\n",
-        dependencies.concat()
-    );
-    std::fs::write(home.join("pom.xml"), pom).expect("write the pom");
-    let mut maven = Command::new("mvn");
-    maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
-    let output = maven.arg(format!("-DoutputDirectory={}", jars.display())).current_dir(&home).output().expect("mvn");
-    assert!(output.status.success(), "mvn failed:\n{}", String::from_utf8_lossy(&output.stdout));
-    std::fs::write(complete, "").expect("write a mark");
-    Some(jars)
+    Some(kafka::fetch().expect("Kafka's jars"))
 }
 
 #[test]

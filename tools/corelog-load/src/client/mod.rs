@@ -7,6 +7,7 @@
 //! | [`target`] | the partitions of one or several topics |
 //! | [`control`] | a connection with one request at a time, for all that is not measured |
 //! | [`link`] | a measured connection: non-blocking, many requests on their way |
+//! | [`one_batch`] | the produce request of one batch |
 //! | [`offsets`] | committed offsets of a group |
 //! | [`retry`] | what is tried again, after how long, and for how long |
 //! | [`transactions`] | the requests of a transaction |
@@ -16,6 +17,7 @@ pub mod cluster;
 pub mod control;
 pub mod link;
 pub mod offsets;
+pub mod one_batch;
 pub mod retry;
 pub mod target;
 pub mod transactions;

@@ -134,7 +134,7 @@ pub fn once(
                 Some(_) => Counting::Stamped { run: run_id, start: load.start() },
                 None => Counting::Batches,
             };
-            all = workers(producers, &published, &load, &progress);
+            all = workers(producers, &published, &load, &progress, Producer::run);
             for (consumer, recorder) in consumers.into_iter().zip(&delivered.recorders) {
                 let (load, following, recorder) = (&load, &following, recorder.clone());
                 let run = move |is_over: IsOver<'_>, count: Count<'_>| {
@@ -148,7 +148,7 @@ pub fn once(
                 Some(_) => librdkafka::Counting::Stamped(run_id),
                 None => librdkafka::Counting::All,
             };
-            all = librdkafka::workers(producers, &published, &load, &progress);
+            all = workers(producers, &published, &load, &progress, librdkafka::Producer::run);
             for (consumer, recorder) in consumers.into_iter().zip(&delivered.recorders) {
                 let (load, following, recorder) = (&load, &following, recorder.clone());
                 let run = move |is_over: IsOver<'_>, count: Count<'_>| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use corelog::protocol::ApiKey;
 
-use super::producer::{Manner, Outcome, Producer};
+use super::producer::{Manner, Producer};
 use super::{Measured, Plan, Worker, librdkafka, measure, rate_search, target_or_create};
 use crate::batches::{BatchSource, Shape};
 use crate::client::cluster::Cluster;
@@ -50,7 +50,7 @@ fn once(
     let load = load(&options.length, interrupt);
     let track = track(&options.producer, rate, &load);
     let progress = Progress::new(producers.len());
-    let workers = workers(producers, &track, &load, &progress);
+    let workers = workers(producers, &track, &load, &progress, Producer::run);
     let plan = Plan {
         workload: "produce",
         command,
@@ -151,23 +151,21 @@ pub(super) struct Progress {
 struct Sums {
     /// Producers that still send, or failed.
     open: usize,
-    acknowledged: u64,
     behind: Duration,
 }
 
 impl Progress {
     /// Of so many producers.
     pub fn new(producers: usize) -> Progress {
-        let sums = Sums { open: producers, acknowledged: 0, behind: Duration::ZERO };
+        let sums = Sums { open: producers, behind: Duration::ZERO };
         Progress { acknowledged: AtomicU64::new(0), sums: Mutex::new(sums) }
     }
 
-    /// Notes that a producer has ended well.
-    pub fn end(&self, outcome: &Outcome) {
+    /// Notes that a producer has ended well, so much behind its schedule.
+    pub fn end(&self, behind: Duration) {
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         sums.open -= 1;
-        sums.acknowledged += outcome.acknowledged;
-        sums.behind = sums.behind.max(outcome.behind);
+        sums.behind = sums.behind.max(behind);
     }
 
     /// Notes that records were acknowledged.
@@ -183,7 +181,7 @@ impl Progress {
     /// The records that were acknowledged, when all producers have ended well.
     pub fn final_count(&self) -> Option<u64> {
         let sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        (sums.open == 0).then_some(sums.acknowledged)
+        (sums.open == 0).then(|| self.acknowledged())
     }
 
     /// The most that a producer was behind its schedule.
@@ -192,17 +190,19 @@ impl Progress {
     }
 }
 
-/// The work of the producers' threads.
-pub(super) fn workers<'a>(
-    producers: Vec<Producer>,
+/// The work of the producers' threads. `run` is what a producer does, its own client's or librdkafka's; it tells how far the
+/// producer was behind its schedule in the end.
+pub(super) fn workers<'a, P: Send + 'a>(
+    producers: Vec<P>,
     track: &Track,
     load: &'a Load,
     progress: &'a Progress,
+    run: fn(P, &Load, &Recorder, &Progress) -> anyhow::Result<Duration>,
 ) -> Vec<Worker<'a>> {
-    let worker = |(producer, recorder): (Producer, &Arc<Recorder>)| -> Worker<'a> {
+    let worker = |(producer, recorder): (P, &Arc<Recorder>)| -> Worker<'a> {
         let recorder = recorder.clone();
-        Box::new(move || match producer.run(load, &recorder, |records| progress.acknowledge(records)) {
-            Ok(outcome) => progress.end(&outcome),
+        Box::new(move || match run(producer, load, &recorder, progress) {
+            Ok(behind) => progress.end(behind),
             Err(error) => load.fail(format!("{error:#}")),
         })
     };

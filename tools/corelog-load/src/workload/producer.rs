@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use corelog::protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
+use corelog::protocol::messages::produce::{ProduceRequest, ProduceResponse};
 
+use super::produce::Progress;
 use crate::batches::{BatchSource, Moment};
 use crate::client::link::Link;
+use crate::client::one_batch::produce_request;
 use crate::client::target::Target;
 use crate::client::wait::wait;
 use crate::client::{ANSWER_DEADLINE, frame, parse_answer};
@@ -22,8 +24,6 @@ use crate::schedule::Schedule;
 const QUEUED_BYTES_MAX: usize = 256 << 10;
 /// How long acknowledgements are waited for after Ctrl-C.
 pub(super) const INTERRUPTED_DEADLINE: Duration = Duration::from_secs(2);
-/// How long the broker may wait for its replicas, milliseconds (`request.timeout.ms` of Kafka's clients).
-pub(super) const TIMEOUT_MS: i32 = ANSWER_DEADLINE.as_millis() as i32;
 
 /// How a producer asks.
 #[derive(Clone, Copy, Debug)]
@@ -36,15 +36,6 @@ pub struct Manner {
     pub in_flight: usize,
     /// Connections to a leader, at most: its partitions are shared out among them.
     pub connections: usize,
-}
-
-/// What came of a producer.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcome {
-    /// Records that were acknowledged; with acks 0 none.
-    pub acknowledged: u64,
-    /// How far it was behind its schedule in the end.
-    pub behind: Duration,
 }
 
 /// A producer, connected and with its batches ready.
@@ -61,7 +52,6 @@ pub struct Producer {
     records_sent: u64,
     /// Records of the batch that was sent last.
     last_records: u64,
-    acknowledged: u64,
     correlation: i32,
 }
 
@@ -121,17 +111,16 @@ impl Producer {
             quota,
             records_sent: 0,
             last_records: 0,
-            acknowledged: 0,
             correlation: 0,
         })
     }
 
-    /// Sends until the load is over, and waits for what is unanswered. What came of it. `acknowledged` is told of the
-    /// records of each answer.
+    /// Sends until the load is over, and waits for what is unanswered. How far it was behind its
+    /// schedule in the end. `progress` is told of the records of each answer; with acks 0 of none.
     ///
     /// # Errors
     /// When a request fails, or a connection breaks.
-    pub fn run(mut self, load: &Load, recorder: &Recorder, acknowledged: impl Fn(u64)) -> anyhow::Result<Outcome> {
+    pub fn run(mut self, load: &Load, recorder: &Recorder, progress: &Progress) -> anyhow::Result<Duration> {
         clock::wake_on_time();
         let mut behind = None;
         loop {
@@ -151,13 +140,13 @@ impl Producer {
             if let Some(behind) = behind
                 && self.lanes.iter().all(|lane| lane.unanswered.is_empty())
             {
-                return Ok(Outcome { acknowledged: self.acknowledged, behind });
+                return Ok(behind);
             }
             let until = if behind.is_some() { None } else { self.next_due(load) };
             wait(self.lanes.iter().map(|lane| &lane.link), until)?;
-            self.receive(recorder, &acknowledged)?;
+            self.receive(recorder, progress)?;
             if self.is_given_up(load)? {
-                return Ok(Outcome { acknowledged: self.acknowledged, behind: Duration::ZERO });
+                return Ok(Duration::ZERO);
             }
         }
     }
@@ -218,14 +207,7 @@ impl Producer {
         let batch = self.source.take(records, moment)?;
         let wire_bytes = batch.bytes.len() as u64;
         let place = self.target.place(batch.partition);
-        let data = PartitionProduceData { index: place.index, records: Some(batch.bytes) };
-        let data = TopicProduceData { name: place.topic.clone(), partition_data: vec![data], ..Default::default() };
-        let request = ProduceRequest {
-            acks: self.manner.acks.code(),
-            timeout_ms: TIMEOUT_MS,
-            topic_data: vec![data],
-            ..Default::default()
-        };
+        let request = produce_request(&place.topic, place.index, batch.bytes, self.manner.acks.code());
         self.correlation = self.correlation.wrapping_add(1);
         let frame = frame(self.manner.version, self.correlation, &request)?;
         let lane = &mut self.lanes[lane];
@@ -266,7 +248,7 @@ impl Producer {
         }
     }
 
-    fn receive(&mut self, recorder: &Recorder, acknowledged: impl Fn(u64)) -> anyhow::Result<()> {
+    fn receive(&mut self, recorder: &Recorder, progress: &Progress) -> anyhow::Result<()> {
         for lane in &mut self.lanes {
             lane.link.fill()?;
             let at = clock::now();
@@ -278,10 +260,8 @@ impl Producer {
                     Err(error) => break Err(error),
                 }
             };
-            let records = arrivals.iter().map(|arrival: &Arrival| arrival.records).sum::<u64>();
-            self.acknowledged += records;
             if !arrivals.is_empty() {
-                acknowledged(records);
+                progress.acknowledge(arrivals.iter().map(|arrival: &Arrival| arrival.records).sum());
                 recorder.add(arrivals);
             }
             outcome?;

@@ -1,6 +1,6 @@
 //! `corelog-load guarantees`: what each mode promises holds although clients and broker are killed.
 
-use crate::harness::{Broker, Run, broker_binary, free_port, load, load_with, private_dir, turn};
+use crate::harness::{Broker, Run, broker_command, free_port, load, load_with, private_dir, turn};
 use crate::lying::{Lie, LyingBroker};
 use serde_json::Value;
 
@@ -12,11 +12,7 @@ fn count(guarantee: &Value, name: &str) -> u64 {
 fn every_mode_holds_what_it_promises_although_clients_and_broker_are_killed() {
     let _turn = turn();
     let (home, port) = (private_dir(), free_port());
-    let broker = format!(
-        "{} serve --listen 127.0.0.1:{port} --shards 2 --data-dir {}",
-        broker_binary().display(),
-        home.path().join("data").display()
-    );
+    let broker = broker_command(port, home.path());
     let run = load_with(
         &format!(
             "guarantees --bootstrap 127.0.0.1:{port} --topic tried --partitions 2 --duration 3s --rate 2000 \

@@ -1,7 +1,7 @@
 //! `corelog-load soak`: against a broker that is killed all the time nothing may be missing, and a broker that lies is
 //! caught.
 
-use crate::harness::{Broker, Ended, broker_binary, free_port, load, load_with, private_dir, turn};
+use crate::harness::{Broker, Ended, broker_binary, broker_command, free_port, load, load_with, private_dir, turn};
 use crate::lying::{Lie, LyingBroker};
 
 /// The counts of the check.
@@ -23,11 +23,7 @@ fn expect_no_fault(run: &Ended) {
 fn nothing_is_missing_although_the_broker_is_killed() {
     let _turn = turn();
     let (home, port) = (private_dir(), free_port());
-    let broker = format!(
-        "{} serve --listen 127.0.0.1:{port} --shards 2 --data-dir {}",
-        broker_binary().display(),
-        home.path().join("data").display()
-    );
+    let broker = broker_command(port, home.path());
     let run = load_with(
         &format!(
             "soak --bootstrap 127.0.0.1:{port} --topic killed --partitions 3 --producers 2 --consumers 2 --duration 5s \

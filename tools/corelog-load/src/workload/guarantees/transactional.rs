@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use corelog::protocol::messages::find_coordinator::TRANSACTION;
 use corelog::protocol::messages::init_producer_id::InitProducerIdRequest;
-use corelog::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use corelog::protocol::messages::produce::ProduceRequest;
 use corelog::protocol::{ApiKey, ErrorCode, KafkaString};
 
 use super::consumer::committed_reader;
@@ -23,9 +23,9 @@ use super::settings::Settings;
 use crate::check::intervals::Intervals;
 use crate::check::numbered::{BatchProducer, NumberedBatches};
 use crate::check::reading;
-use crate::client::ANSWER_DEADLINE;
 use crate::client::cluster::{Cluster, Topic};
 use crate::client::control::Control;
+use crate::client::one_batch::produce_request;
 use crate::client::retry::Backoff;
 use crate::client::transactions::Transaction;
 use crate::clock;
@@ -218,13 +218,9 @@ impl Session {
                 self.leaders.len() - 1
             }
         };
-        let data = PartitionProduceData { index: i32::try_from(partition)?, records: Some(bytes) };
-        let data = TopicProduceData { name: self.topic_name.clone(), partition_data: vec![data], ..Default::default() };
         let request = ProduceRequest {
             transactional_id: Some(self.transaction.transactional_id.clone()),
-            acks: Acks::All.code(),
-            timeout_ms: ANSWER_DEADLINE.as_millis() as i32,
-            topic_data: vec![data],
+            ..produce_request(&self.topic_name, i32::try_from(partition)?, bytes, Acks::All.code())
         };
         let response = self.leaders[place].1.call(self.produce_version, &request)?;
         let mut results = response.responses.iter().flat_map(|topic| &topic.partition_responses);

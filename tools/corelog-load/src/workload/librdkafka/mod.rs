@@ -27,7 +27,7 @@ use self::producer::Records;
 use self::values::Values;
 use super::consume::{count_delivered, load, shares};
 use super::consumer::Position;
-use super::produce::{self, Progress, note_behind, partitions_of, share};
+use super::produce::{self, Progress, note_behind, partitions_of, share, workers};
 use super::{Measured, Plan, Worker, deliver, measure};
 use crate::client::cluster::Cluster;
 use crate::client::target::Target;
@@ -61,7 +61,7 @@ pub fn produce(
     let load = produce::load(&options.length, interrupt);
     let track = track(&options.producer, rate, &load);
     let progress = Progress::new(producers.len());
-    let workers = workers(producers, &track, &load, &progress);
+    let workers = workers(producers, &track, &load, &progress, Producer::run);
     let plan = Plan { workload: "produce", command, rate, cluster, broker: &options.broker, output: &options.output };
     Ok(measure(&plan, &load, std::slice::from_ref(&track), workers, |load| note_behind(load, &progress, rate)))
 }
@@ -102,23 +102,6 @@ pub(super) fn track(options: &ProducerOptions, rate: Option<f64>, load: &Load) -
         has_values: true,
         recorders: (0..options.producers).map(|_| Recorder::new(load.measured_from())).collect(),
     }
-}
-
-/// The work of the producers' threads.
-pub(super) fn workers<'a>(
-    producers: Vec<Producer>,
-    track: &Track,
-    load: &'a Load,
-    progress: &'a Progress,
-) -> Vec<Worker<'a>> {
-    let worker = |(producer, recorder): (Producer, &Arc<Recorder>)| -> Worker<'a> {
-        let recorder = recorder.clone();
-        Box::new(move || match producer.run(load, &recorder, |records| progress.acknowledge(records)) {
-            Ok(outcome) => progress.end(&outcome),
-            Err(error) => load.fail(format!("{error:#}")),
-        })
-    };
-    producers.into_iter().zip(&track.recorders).map(worker).collect()
 }
 
 /// Connects the consumers, among which the partitions are shared out.

@@ -20,7 +20,8 @@ use crate::load::Load;
 use crate::measure::{Arrival, Recorder};
 use crate::options::{Acks, ProducerOptions};
 use crate::schedule::Schedule;
-use crate::workload::producer::{INTERRUPTED_DEADLINE, Outcome};
+use crate::workload::produce::Progress;
+use crate::workload::producer::INTERRUPTED_DEADLINE;
 
 /// How long reports are gathered before they are noted.
 const POLL: Duration = Duration::from_millis(5);
@@ -147,30 +148,27 @@ impl Producer {
         })
     }
 
-    /// Sends until the load is over, and waits for the reports. What came of it.
+    /// Sends until the load is over, and waits for the reports. How far it was behind its schedule in the end.
     ///
     /// # Errors
     /// When librdkafka does not take a record for a reason that does not pass, or no report comes for long.
-    pub fn run(self, load: &Load, recorder: &Recorder, acknowledged: impl Fn(u64) + Sync) -> anyhow::Result<Outcome> {
+    pub fn run(self, load: &Load, recorder: &Recorder, progress: &Progress) -> anyhow::Result<Duration> {
         let Producer { client, target, partitions, records_per_batch, acks, records } = self;
         let all_sent = AtomicBool::new(false);
         let mut sender = Sender { client: &client, target: &target, partitions, records_per_batch, records };
-        let reporter = Reporter { client: &client, acks, load, recorder };
+        let reporter = Reporter { client: &client, acks, load, recorder, progress };
         std::thread::scope(|scope| {
             let reporting = scope.spawn(|| {
-                let outcome = reporter.run(&all_sent, &acknowledged);
-                if let Err(error) = &outcome {
+                let outcome = reporter.run(&all_sent);
+                if let Err(error) = outcome {
                     // The sender may wait for room that never comes.
                     load.fail(format!("{error:#}"));
                 }
-                outcome
             });
-            let sent = sender.run(load);
+            let behind = sender.run(load);
             all_sent.store(true, Ordering::Release);
-            let reported = reporting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let behind = sent?;
-            // A failure of the reports has been told.
-            Ok(Outcome { acknowledged: reported.unwrap_or_default(), behind })
+            reporting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            behind
         })
     }
 }
@@ -267,12 +265,12 @@ struct Reporter<'a> {
     acks: Acks,
     load: &'a Load,
     recorder: &'a Recorder,
+    progress: &'a Progress,
 }
 
 impl Reporter<'_> {
-    /// Notes the reports until all records that were sent have one. How many records were acknowledged.
-    fn run(&self, all_sent: &AtomicBool, told: impl Fn(u64)) -> anyhow::Result<u64> {
-        let mut acknowledged = 0;
+    /// Notes the reports until all records that were sent have one.
+    fn run(&self, all_sent: &AtomicBool) -> anyhow::Result<()> {
         let mut last_report = clock::now();
         let mut is_purged = false;
         loop {
@@ -280,10 +278,11 @@ impl Reporter<'_> {
             let is_last = all_sent.load(Ordering::Acquire) && self.client.in_flight_count() == 0;
             self.client.poll(if is_last { Duration::ZERO } else { POLL });
             let delivered = self.note();
-            acknowledged += delivered;
-            told(delivered);
+            if self.acks != Acks::None {
+                self.progress.acknowledge(delivered);
+            }
             if is_last {
-                return Ok(if self.acks == Acks::None { 0 } else { acknowledged });
+                return Ok(());
             }
             let now = clock::now();
             if delivered > 0 || self.client.in_flight_count() == 0 {
@@ -296,7 +295,7 @@ impl Reporter<'_> {
                     self.client.purge(PurgeConfig::default().queue());
                     (is_purged, last_report) = (true, now);
                 } else if waited > INTERRUPTED_DEADLINE {
-                    return Ok(acknowledged);
+                    return Ok(());
                 }
             } else if waited > ANSWER_DEADLINE {
                 bail!("librdkafka got no record acknowledged for {} s", ANSWER_DEADLINE.as_secs());

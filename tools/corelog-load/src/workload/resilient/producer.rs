@@ -10,19 +10,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
-use corelog::protocol::messages::produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
+use corelog::protocol::messages::produce::{ProduceRequest, ProduceResponse};
 use corelog::protocol::{ApiKey, ErrorCode, KafkaString};
 
 use super::{Again, find, place_of};
 use crate::client::link::Link;
+use crate::client::one_batch::produce_request;
 use crate::client::retry::{Backoff, Trouble};
 use crate::client::wait::wait;
 use crate::client::{ANSWER_DEADLINE, frame, parse_answer};
 use crate::clock;
 use crate::options::Acks;
-
-/// How long the broker may wait for its replicas, milliseconds (`request.timeout.ms` of Kafka's clients).
-const TIMEOUT_MS: i32 = ANSWER_DEADLINE.as_millis() as i32;
 
 /// How it sends.
 #[derive(Clone, Debug)]
@@ -143,14 +141,7 @@ impl ResilientProducer {
                 connected.lanes.len() - 1
             }
         };
-        let data = PartitionProduceData { index: partition as i32, records: Some(batch.bytes.clone()) };
-        let data = TopicProduceData { name: self.topic.clone(), partition_data: vec![data], ..Default::default() };
-        let request = ProduceRequest {
-            acks: self.manner.acks.code(),
-            timeout_ms: TIMEOUT_MS,
-            topic_data: vec![data],
-            ..Default::default()
-        };
+        let request = produce_request(&self.topic, partition as i32, batch.bytes.clone(), self.manner.acks.code());
         self.correlation = self.correlation.wrapping_add(1);
         let frame = frame(connected.version, self.correlation, &request).map_err(Trouble::Final)?;
         (unanswered.correlation, unanswered.sent) = (self.correlation, clock::now());

@@ -5,17 +5,18 @@ use std::net::SocketAddr;
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use corelog::protocol::KafkaString;
-use corelog::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use corelog::protocol::messages::produce::ProduceRequest;
 use corelog::record::{BatchBuilder, Compression, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE};
 
 use crate::client::cluster::Topic;
 use crate::client::link::Link;
+use crate::client::one_batch::produce_request;
 use crate::client::wait::wait;
 use crate::client::{ANSWER_DEADLINE, frame, parse_answer};
 use crate::clock;
 use crate::load::Load;
 use crate::options::Acks;
-use crate::workload::producer::{INTERRUPTED_DEADLINE, TIMEOUT_MS, check};
+use crate::workload::producer::{INTERRUPTED_DEADLINE, check};
 
 /// How orders are appended.
 #[derive(Clone, Copy, Debug)]
@@ -75,14 +76,7 @@ impl Append {
         let batch = batch(order, self.manner.compression, (id, epoch, sequence))?;
         // Behind the last number comes 0.
         self.next_sequence = self.next_sequence.checked_add(1).unwrap_or(0);
-        let data = PartitionProduceData { index: self.partition as i32, records: Some(batch) };
-        let data = TopicProduceData { name: self.topic.clone(), partition_data: vec![data], ..Default::default() };
-        let request = ProduceRequest {
-            acks: self.manner.acks.code(),
-            timeout_ms: TIMEOUT_MS,
-            topic_data: vec![data],
-            ..Default::default()
-        };
+        let request = produce_request(&self.topic, self.partition as i32, batch, self.manner.acks.code());
         self.correlation = self.correlation.wrapping_add(1);
         self.link.push(frame(self.manner.version, self.correlation, &request)?);
         let answer = self.exchange(load)?;

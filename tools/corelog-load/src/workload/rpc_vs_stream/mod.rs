@@ -31,6 +31,7 @@ use self::caller::Caller;
 use self::join::{join, with_track_usage};
 use self::service::{Listener, Service};
 use super::produce::{Progress, load, producers, shape, share, track, workers};
+use super::producer::Producer;
 use super::{Measured, Plan, Worker, deliver, measure};
 use crate::client::cluster::{Cluster, Topic};
 use crate::client::target::Target;
@@ -163,7 +164,7 @@ impl Halves<'_> {
         let load = self.load();
         let track = Track { name, ..track(&options, None, &load) };
         let progress = Progress::new(producers.len());
-        let workers = workers(producers, &track, &load, &progress);
+        let workers = workers(producers, &track, &load, &progress, Producer::run);
         Ok(measure(&self.plan(&cluster), &load, std::slice::from_ref(&track), workers, |_| {}))
     }
 }

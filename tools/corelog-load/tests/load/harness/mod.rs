@@ -41,6 +41,12 @@ pub fn broker_binary() -> &'static Path {
     })
 }
 
+/// The command line of a broker that the load generator starts itself, with its data below `home`.
+pub fn broker_command(port: u16, home: &Path) -> String {
+    let (binary, data) = (broker_binary().display(), home.join("data"));
+    format!("{binary} serve --listen 127.0.0.1:{port} --shards 2 --data-dir {}", data.display())
+}
+
 /// A directory that vanishes with the test, on the disk of the build and not on a tmpfs, which knows no direct I/O.
 pub fn private_dir() -> TempDir {
     tempfile::Builder::new().prefix("load-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a private directory")
