@@ -8,6 +8,7 @@
 //! | [`disk`] | the small I/O trait, and direct I/O on io_uring behind it |
 //! | [`record`] | Kafka's record batches |
 //! | [`storage`] | the engine: journal, segments, recovery |
+//! | [`executor`] | the threads that shards run on: their start, and what keeps one with work from sleeping |
 //! | [`partition`] | a partition as its leader sees it; so far its idempotent producers |
 //! | [`config`] | every configuration key with its bounds; the broker's values, and the topics' |
 //! | [`metadata`] | topics, partitions, placement and producer ids: a state machine fed by commands |
@@ -30,6 +31,7 @@
 pub mod config;
 pub mod coordinator;
 pub mod disk;
+pub mod executor;
 pub mod metadata;
 pub mod offline;
 pub mod partition;

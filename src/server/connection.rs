@@ -22,8 +22,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use glommio::net::TcpStream;
 
-use super::heartbeat::Work;
 use super::turns::Turns;
+use crate::executor::heartbeat::Work;
 use crate::storage::notify::Notify;
 use crate::vocabulary::ShardId;
 

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::connection::Handover;
 use super::fetch_sessions::Session;
-use super::heartbeat::Pulse;
 use bytes::BytesMut;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -104,3 +103,4 @@ pub fn shut_down(listener: &TcpListener) {
     // SAFETY: the listener is alive, so the descriptor is open.
     unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
 }
+use crate::executor::heartbeat::Pulse;

@@ -16,7 +16,7 @@ use std::task::{Poll, Waker};
 
 use futures_lite::FutureExt;
 
-use super::heartbeat::{Pulse, Work};
+use crate::executor::heartbeat::{Pulse, Work};
 use crate::storage::notify::Notify;
 use crate::vocabulary::ShardId;
 
@@ -276,9 +276,7 @@ impl<S> Drop for Waiting<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::heartbeat;
-    use crate::server::start::executor;
-    use glommio::Placement;
+    use crate::executor::{self, heartbeat};
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     use std::time::Duration;
 
@@ -301,9 +299,9 @@ mod tests {
             let (outboxes, pulse, stopped) = (outboxes.clone(), pulses[shard].clone(), stopped.clone());
             let (drive, done) = (drive.take(), done.clone());
             // On one core, both: they then also take the processor from each other.
-            let started = executor(Placement::Fixed(0), "mesh").spawn(move || async move {
+            let started = executor::spawn(Some(0), "mesh", move || async move {
                 let work = Rc::new(Work::new(pulse));
-                heartbeat::begin(&work);
+                heartbeat::begin(&work).await;
                 let _working = work.begin();
                 let mesh = Rc::new(Mesh::new(ShardId(shard as u16), outboxes, work.clone()));
                 glommio::spawn_local(mesh.clone().serve(inbox, Rc::default())).detach();

@@ -7,7 +7,6 @@
 //! | [`listener`] | accepts connections on a thread of its own and deals them to the shards |
 //! | [`connection`] | frames in, responses out, in order |
 //! | [`mesh`] | calls between shards |
-//! | [`heartbeat`] | what keeps a shard with work from parking, and what notices a shard that hangs |
 //! | [`broker`] | what one shard owns |
 //! | [`fetch_sessions`] | what clients fetch, remembered between their requests |
 //! | [`groups`] | the group coordinator of one shard |
@@ -22,7 +21,6 @@ pub mod connection;
 pub mod fetch_sessions;
 pub mod groups;
 pub mod handlers;
-pub mod heartbeat;
 pub mod listener;
 pub mod mesh;
 pub mod options;

@@ -12,15 +12,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 
 use super::broker::{Broker, Partitions, Settings, directory, metadata_directory, random_id};
 use super::connection::{self, Handover, Served};
-use super::heartbeat::{self, Pulse, Work};
 use super::listener::{self, Control, Controls};
 use super::mesh::{Inbox, Mesh, Outboxes, queues};
 use crate::disk::uring::UringDisk;
 use crate::disk::{Disk, DiskError};
+use crate::executor::heartbeat::{self, Pulse, Work};
+use crate::executor::{self, Executor, ExecutorError};
 use crate::metadata::command::CommandError;
 use crate::metadata::image::ApplyError;
 use crate::metadata::{Command, METADATA_PARTITION, MetadataImage};
@@ -33,11 +33,6 @@ use crate::vocabulary::{Offset, PartitionId};
 
 /// How long connections have to end once the broker stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-/// How long to look for the reason of a shard's end at start; it is there already.
-const ENDED_PATIENCE: Duration = Duration::from_secs(1);
-/// glommio's own buffers for each executor: it registers them three times, which the default limit on locked memory
-/// must hold.
-const IO_MEMORY_BYTES: usize = 64 << 10;
 /// Locked memory that one shard needs, for its rings and buffers.
 const LOCKED_BYTES_PER_SHARD: u64 = 1 << 20;
 
@@ -106,10 +101,11 @@ pub enum StartError {
     )]
     NoUring(std::io::Error),
     /// An executor did not start.
-    #[error(
-        "a shard did not start: {0}; when memory is what it lacks, raise the limit on locked memory (ulimit -l), which counts for all processes of a user"
-    )]
-    Executor(String),
+    #[error("a shard did not start: {0}")]
+    Executor(#[from] ExecutorError),
+    /// A shard that runs cannot serve.
+    #[error("a shard did not start: {0}")]
+    Shard(String),
     /// The data directory has no direct I/O.
     #[error(
         "{0}; corelog needs a file system with direct I/O (O_DIRECT), such as ext4 or XFS: choose another place with --data-dir"
@@ -143,7 +139,7 @@ pub struct Running {
     /// Where it listens, with the real port.
     pub address: SocketAddr,
     controls: Vec<Controls>,
-    shards: Vec<ExecutorJoinHandle<Result<(), String>>>,
+    shards: Vec<Executor<Result<(), String>>>,
     listener: Arc<TcpListener>,
     accepting: std::thread::JoinHandle<()>,
     stopped: Arc<AtomicBool>,
@@ -206,7 +202,10 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         listener::listen(options.listen).map_err(|source| StartError::Listen { address: options.listen, source })?;
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: options.listen, source })?;
 
-    let found = recover_on_executor(&options)?;
+    let found = {
+        let options = options.clone();
+        executor::run("recovery", move || async move { recover(&options).await })??
+    };
     let mut settings = options.settings.clone();
     (settings.advertised_host, settings.advertised_port) =
         options.advertised.clone().unwrap_or_else(|| (address.ip().to_string(), address.port()));
@@ -240,10 +239,8 @@ pub fn start(options: Options) -> Result<Running, StartError> {
         };
         let ready = ready.clone();
         let index = usize::from(seed.shard.0);
-        let handle = executor(Placement::Fixed(index), &format!("shard-{index}"))
-            .spawn(move || shard.run(seed, inbox, receiver, ready))
-            .map_err(|error| StartError::Executor(error.to_string()))?;
-        shards.push(handle);
+        let name = format!("shard-{index}");
+        shards.push(executor::spawn(Some(index), &name, move || shard.run(seed, inbox, receiver, ready))?);
     }
     drop(ready);
     let watching = stopped.clone();
@@ -251,8 +248,8 @@ pub fn start(options: Options) -> Result<Running, StartError> {
     for _ in 0..options.shards {
         match readiness.recv() {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(StartError::Executor(error)),
-            Err(_) => return Err(StartError::Executor(why_one_ended(shards))),
+            Ok(Err(error)) => return Err(StartError::Shard(error)),
+            Err(_) => return Err(ExecutorError::Panicked.into()),
         }
     }
     let listener = Arc::new(listener);
@@ -286,34 +283,6 @@ impl Running {
         self.stopped.store(true, Ordering::Relaxed);
         result
     }
-}
-
-/// Threads of an executor for what has no place in its ring: mostly fsync of directories, of which the file system commits
-/// those together that come at once.
-const BLOCKING_THREADS: usize = 32;
-
-pub(super) fn executor(placement: Placement, name: &str) -> LocalExecutorBuilder {
-    LocalExecutorBuilder::new(placement)
-        .name(name)
-        .io_memory(IO_MEMORY_BYTES)
-        .preempt_timer(Duration::from_millis(1))
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
-}
-
-/// Why the first of the shards to end has ended. An executor that could not be made ends without a word, and only joining
-/// it tells; the others go on, so each is joined from a thread of its own.
-fn why_one_ended(shards: Vec<ExecutorJoinHandle<Result<(), String>>>) -> String {
-    let (ended, first) = flume::unbounded();
-    for shard in shards {
-        let ended = ended.clone();
-        std::thread::spawn(move || {
-            if let Err(error) = shard.join().map_err(|error| error.to_string()).and_then(|served| served) {
-                // Only the first is heard.
-                let _unheard = ended.send(error);
-            }
-        });
-    }
-    first.recv_timeout(ENDED_PATIENCE).unwrap_or_else(|_| "it ended at once".into())
 }
 
 fn lock(data_dir: &Path) -> Result<File, StartError> {
@@ -356,27 +325,6 @@ fn check_uring() -> Result<(), StartError> {
     // SAFETY: the descriptor was opened above and is nobody else's.
     unsafe { libc::close(ring as i32) };
     Ok(())
-}
-
-fn recover_on_executor(options: &Options) -> Result<Found, StartError> {
-    let options = options.clone();
-    let pulse = Arc::<Pulse>::default();
-    let stopped = Arc::new(AtomicBool::new(false));
-    let watching = (vec![pulse.clone()], stopped.clone());
-    std::thread::spawn(move || heartbeat::watch(&watching.0, &watching.1));
-    let handle = executor(Placement::Unbound, "recovery")
-        .spawn(move || async move {
-            let work = Rc::new(Work::new(pulse));
-            heartbeat::begin(&work);
-            let _working = work.begin();
-            let found = recover(&options).await;
-            heartbeat::end(&work);
-            found
-        })
-        .map_err(|error| StartError::Executor(error.to_string()))?;
-    let found = handle.join().map_err(|error| StartError::Executor(error.to_string()))?;
-    stopped.store(true, Ordering::Relaxed);
-    found
 }
 
 async fn recover(options: &Options) -> Result<Found, StartError> {
@@ -460,7 +408,7 @@ impl Shard {
         ready: flume::Sender<Result<(), String>>,
     ) -> Result<(), String> {
         let work = Rc::new(Work::new(self.pulse.clone()));
-        heartbeat::begin(&work);
+        heartbeat::begin(&work).await;
         let served = self.serve(seed, inbox, control, ready, &work).await;
         heartbeat::end(&work);
         served

@@ -111,10 +111,17 @@ impl Drop for Working {
     }
 }
 
-/// Starts what a shard's executor runs to be watched. To be called on it once; ends with [`end`].
-pub fn begin(work: &Rc<Work>) {
+/// Starts what a shard's executor runs to be watched. To be called once, by its first task and before that waits for
+/// anything else; ends with [`end`].
+pub async fn begin(work: &Rc<Work>) {
     glommio::spawn_local(beat(work.clone())).detach();
+    // Until that one has run for the first time the first task's own waker stands in for it.
     glommio::spawn_local(be_woken(work.pulse.clone())).detach();
+    poll_fn(|cx| {
+        work.pulse.set_waker(Some(cx.waker().clone()));
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// Ends the watching of this executor, which is about to end.
