@@ -9,6 +9,7 @@
 //! | [`record`] | Kafka's record batches |
 //! | [`storage`] | the engine: journal, segments, recovery |
 //! | [`executor`] | the threads that shards run on: their start, and what keeps one with work from sleeping |
+//! | [`engine`] | the storage engine as a library: open, append, read, follow |
 //! | [`partition`] | a partition as its leader sees it; so far its idempotent producers |
 //! | [`config`] | every configuration key with its bounds; the broker's values, and the topics' |
 //! | [`metadata`] | topics, partitions, placement and producer ids: a state machine fed by commands |
@@ -17,7 +18,8 @@
 //! | [`offline`] | reading a stopped data directory: what `corelog log` does |
 //! | [`protocol`] | Kafka's framing and messages: a declarative, bounds-checked codec; knows only the vocabulary |
 //!
-//! `ARCHITECTURE.md` says what comes above them.
+//! `ARCHITECTURE.md` says what comes above them. A program that wants the storage engine without the broker begins at
+//! [`engine`], which has an example.
 
 #![cfg_attr(
     test,
@@ -31,6 +33,7 @@
 pub mod config;
 pub mod coordinator;
 pub mod disk;
+pub mod engine;
 pub mod executor;
 pub mod metadata;
 pub mod offline;

@@ -15,6 +15,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub mod lock;
 pub mod sim;
 pub mod uring;
 

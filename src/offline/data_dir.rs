@@ -4,14 +4,14 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use super::OfflineError;
+use crate::disk::lock;
+use crate::engine::TOPICS_DIRECTORY;
 use crate::storage::checkpoint::{FILE_NAME, TEMPORARY_NAME};
 use crate::storage::recovery::JOURNAL_DIRECTORY;
 use crate::storage::reserve;
 use crate::storage::segment::{base_offset_of, file_name};
 use crate::vocabulary::{Offset, PartitionIndex, ShardId, TopicId};
 
-const LOCK_FILE: &str = "lock";
-const TOPICS_DIRECTORY: &str = "topics";
 /// How far above a file its data directory is: `topics/<topic>/<partition>/<file>`.
 const DEPTH_MAX: usize = 4;
 /// The length of a topic id in a directory's name.
@@ -137,7 +137,7 @@ fn is_data_dir(path: &Path) -> bool {
 
 /// A shared lock on the file that a broker locks exclusively. A copy of a data directory need not have that file.
 fn hold_lock(data_dir: &Path) -> Result<Option<File>, OfflineError> {
-    let path = data_dir.join(LOCK_FILE);
+    let path = data_dir.join(lock::FILE_NAME);
     let file = match File::open(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         result => result.map_err(OfflineError::unreadable(&path))?,

@@ -7,9 +7,8 @@ use std::rc::Rc;
 
 use crate::disk::Disk;
 use crate::record::ProducedBatch;
-use crate::storage::journal::commit::Fenced;
-use crate::storage::log::{Log, LogReadError};
-use crate::storage::{AppendError, Appended, Storage};
+use crate::storage::log::Log;
+use crate::storage::{AppendError, Appended, DeleteError, Storage};
 use crate::vocabulary::{LeaderEpoch, Offset, TimestampMs};
 use producers::{Producers, RememberedBatch, SequenceError, Verdict};
 
@@ -40,23 +39,8 @@ pub enum Refused {
     Append(#[from] AppendError),
 }
 
-/// Why records were not deleted.
-#[derive(Debug, thiserror::Error)]
-pub enum DeleteError {
-    /// The engine takes nothing.
-    #[error(transparent)]
-    Append(#[from] AppendError),
-    /// The shard failed before the deletion was durable.
-    #[error(transparent)]
-    Fenced(#[from] Fenced),
-    /// The records are deleted, their files could not be removed yet.
-    #[error(transparent)]
-    Files(#[from] LogReadError),
-}
-
 impl<D: Disk> Partition<D> {
-    /// Deletes the records before `offset`, which is not behind the durable end, and removes the segments that have no
-    /// others. On return the deletion is durable. Nothing happens when the log starts there already.
+    /// Deletes the records before `offset`; see [`Storage::delete_before`].
     ///
     /// # Errors
     /// See [`DeleteError`].
@@ -66,11 +50,7 @@ impl<D: Disk> Partition<D> {
         offset: Offset,
         leader_epoch: LeaderEpoch,
     ) -> Result<(), DeleteError> {
-        if offset > self.log.start() {
-            storage.raise_start(&self.log, offset, leader_epoch)?.durable().await?;
-        }
-        storage.trim(&self.log).await?;
-        Ok(())
+        storage.delete_before(&self.log, offset, leader_epoch).await
     }
 
     /// Appends a validated batch, unless it is there already. Does not wait.

@@ -8,7 +8,8 @@ use super::connection::Service;
 use crate::disk::Disk;
 use crate::disk::uring::UringDisk;
 use crate::metadata::Topic;
-use crate::partition::{DeleteError, Partition};
+use crate::partition::Partition;
+use crate::storage::DeleteError;
 use crate::storage::log::Retention;
 use crate::vocabulary::PartitionId;
 

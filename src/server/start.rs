@@ -2,9 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,8 +15,10 @@ use super::broker::{Broker, Partitions, Settings, directory, metadata_directory,
 use super::connection::{self, Handover, Served};
 use super::listener::{self, Control, Controls};
 use super::mesh::{Inbox, Mesh, Outboxes, queues};
+use crate::disk::lock::{DataDirLock, LockError};
 use crate::disk::uring::UringDisk;
 use crate::disk::{Disk, DiskError};
+use crate::engine::{PARTITIONS_DIRECTORY, TOPICS_DIRECTORY};
 use crate::executor::heartbeat::{self, Pulse, Work};
 use crate::executor::{self, Executor, ExecutorError};
 use crate::metadata::command::CommandError;
@@ -71,6 +71,9 @@ pub enum StartError {
     /// Another process has it.
     #[error("data directory {} is in use by another corelog; stop that one, or choose another with --data-dir", .0.display())]
     Locked(PathBuf),
+    /// A program that uses the engine as a library made it.
+    #[error("data directory {} is not a broker's: a program made it with corelog's engine; choose another with --data-dir", .0.display())]
+    NotABrokers(PathBuf),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}; choose another address with --listen")]
     Listen {
@@ -144,7 +147,7 @@ pub struct Running {
     accepting: std::thread::JoinHandle<()>,
     stopped: Arc<AtomicBool>,
     /// Held as long as the broker runs.
-    _lock: File,
+    _lock: DataDirLock,
 }
 
 /// What recovery rebuilds besides the logs.
@@ -285,21 +288,15 @@ impl Running {
     }
 }
 
-fn lock(data_dir: &Path) -> Result<File, StartError> {
-    let failed = |source| StartError::DataDir { path: data_dir.to_path_buf(), source };
-    std::fs::create_dir_all(data_dir).map_err(failed)?;
-    let options = File::options().create(true).truncate(false).write(true).open(data_dir.join("lock"));
-    let file = options.map_err(failed)?;
-    // SAFETY: the descriptor is open for the length of the call.
-    let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
-    if locked == 0 {
-        return Ok(file);
+fn lock(data_dir: &Path) -> Result<DataDirLock, StartError> {
+    let lock = DataDirLock::take(data_dir).map_err(|error| match error {
+        LockError::InUse(path) => StartError::Locked(path),
+        LockError::Unusable { path, source } => StartError::DataDir { path, source },
+    })?;
+    if data_dir.join(PARTITIONS_DIRECTORY).is_dir() {
+        return Err(StartError::NotABrokers(data_dir.to_path_buf()));
     }
-    let error = std::io::Error::last_os_error();
-    if error.kind() == std::io::ErrorKind::WouldBlock {
-        return Err(StartError::Locked(data_dir.to_path_buf()));
-    }
-    Err(failed(error))
+    Ok(lock)
 }
 
 fn check_locked_memory(shards: usize) -> Result<(), StartError> {
@@ -358,6 +355,8 @@ async fn recover(options: &Options) -> Result<Found, StartError> {
         }
     }
     recovery.replay(|_| true, &mut recovered).await?;
+    // Its name is durable when recovery is finished, before the first append: it says whose the directory is.
+    disk.create_dir_all(&options.data_dir.join(TOPICS_DIRECTORY)).await?;
     remove_deleted(&disk, &options.data_dir, &recovered).await?;
     let image = recovered.image.clone();
     let unnamed = image.cluster_id().is_none();
@@ -368,7 +367,7 @@ async fn recover(options: &Options) -> Result<Found, StartError> {
 
 /// Removes what a deletion that a crash interrupted has left.
 async fn remove_deleted(disk: &UringDisk, data_dir: &Path, recovered: &Recovered) -> Result<(), DiskError> {
-    let topics = data_dir.join("topics");
+    let topics = data_dir.join(TOPICS_DIRECTORY);
     for name in disk.list(&topics).await? {
         let id =
             name.len().checked_sub(22).and_then(|at| name.get(at..)).and_then(crate::vocabulary::TopicId::from_base64);

@@ -86,6 +86,28 @@ pub enum AppendError {
     Deleted,
 }
 
+/// Why records were not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// There are no such records yet.
+    #[error("records before offset {offset} cannot be deleted: the durable log ends at {end}")]
+    BehindEnd {
+        /// What was asked for.
+        offset: Offset,
+        /// The offset behind the last durable record.
+        end: Offset,
+    },
+    /// The engine takes nothing.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The shard failed before the deletion was durable.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
+    /// The records are deleted, their files could not be removed yet.
+    #[error(transparent)]
+    Files(#[from] LogReadError),
+}
+
 /// A batch that has its place in the log.
 #[derive(Clone)]
 pub struct Appended {
@@ -227,7 +249,7 @@ impl<D: Disk> Storage<D> {
             return Err(fenced.into());
         }
         if engine.stopping.get() {
-            return Err(Fenced { shard: engine.shard.0, reason: "the broker is stopping".into() }.into());
+            return Err(Fenced { shard: engine.shard.0, reason: "the engine is stopping".into() }.into());
         }
         if engine.disk_full.get() && !log.makes_room() {
             return Err(AppendError::DiskFull);
@@ -317,6 +339,28 @@ impl<D: Disk> Storage<D> {
         log.read(&self.engine.disk, offset, max_bytes).await
     }
 
+    /// Deletes the records before `offset`, which is not behind the durable end, and removes the segments that have no
+    /// others. On return the deletion is durable. Nothing happens when the log starts there already.
+    ///
+    /// # Errors
+    /// See [`DeleteError`].
+    pub async fn delete_before(
+        &self,
+        log: &Rc<Log<D>>,
+        offset: Offset,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<(), DeleteError> {
+        let end = log.durable().offset;
+        if offset > end {
+            return Err(DeleteError::BehindEnd { offset, end });
+        }
+        if offset > log.start() {
+            self.raise_start(log, offset, leader_epoch)?.durable().await?;
+        }
+        self.trim(log).await?;
+        Ok(())
+    }
+
     /// The disk, for reads that go through [`Log`].
     pub fn disk(&self) -> &D {
         &self.engine.disk
@@ -380,7 +424,7 @@ impl<D: Disk> Storage<D> {
         }
         let (incarnation, sequence) = engine.journal.reached();
         engine.write_checkpoint(incarnation, sequence + 1).await?;
-        engine.journal.fence("the broker has stopped");
+        engine.journal.fence("the engine has stopped");
         Ok(())
     }
 }

@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 
+use corelog::engine::PARTITIONS_DIRECTORY;
+
 use crate::client::{create_topic, numbered, produce, read_all, texts};
 use crate::harness::{Broker, Ended, path_str, private_dir, serve_to_its_end, unique};
 use crate::wire::Wire;
@@ -87,6 +89,20 @@ fn a_data_directory_that_is_a_file_is_refused() {
         assert_refused(&ended, &[path_str(&path)]);
     }
     assert_eq!(std::fs::read_to_string(&file).expect("the file is still there"), "not a directory");
+}
+
+/// It would take the partitions for those of deleted topics.
+#[test]
+fn a_data_directory_of_an_engine_without_broker_is_refused() {
+    if !may_start() {
+        return;
+    }
+    let home = private_dir();
+    let data_dir = home.path().join("data");
+    std::fs::create_dir_all(data_dir.join(PARTITIONS_DIRECTORY)).expect("a directory");
+    let ended = serve_to_its_end(&["--data-dir", path_str(&data_dir), "--listen", "127.0.0.1:0", "--shards", "1"]);
+    assert_refused(&ended, &[path_str(&data_dir), "engine"]);
+    assert!(!data_dir.join("journal").exists(), "nothing was begun");
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use crate::metadata::Topic;
-use crate::partition::DeleteError;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::delete_records::{
     DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
 use crate::server::broker::Broker;
+use crate::storage::DeleteError;
 use crate::vocabulary::{Offset, PartitionId, PartitionIndex};
 
 /// Stands for the high watermark.
