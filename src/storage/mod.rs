@@ -416,14 +416,12 @@ impl<D: Disk> Storage<D> {
         for log in engine.logs.borrow().values() {
             log.seal();
         }
-        match engine.flush_everything().await {
-            Err(error) if error.is_full() && engine.reserve.release(&engine.disk).await? => {
-                engine.flush_everything().await?;
+        match engine.write_everything().await {
+            Err(StopError::Disk(error)) if error.is_full() && engine.reserve.release(&engine.disk).await? => {
+                engine.write_everything().await?;
             }
             result => result?,
         }
-        let (incarnation, sequence) = engine.journal.reached();
-        engine.write_checkpoint(incarnation, sequence + 1).await?;
         engine.journal.fence("the engine has stopped");
         Ok(())
     }
@@ -441,6 +439,13 @@ pub enum StopError {
 }
 
 impl<D: Disk> Engine<D> {
+    /// Brings all that the journal has into segments, and a checkpoint that covers it.
+    async fn write_everything(&self) -> Result<(), StopError> {
+        self.flush_everything().await?;
+        let (incarnation, sequence) = self.journal.reached();
+        self.write_checkpoint(incarnation, sequence + 1).await
+    }
+
     /// Writes a checkpoint of all logs; blocks from `first_sequence` on, and files used after `floor`, stay needed.
     /// The caller has flushed the logs that need it.
     async fn write_checkpoint(&self, floor: u64, first_sequence: u64) -> Result<(), StopError> {
@@ -497,3 +502,6 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

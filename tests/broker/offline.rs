@@ -121,7 +121,8 @@ fn a_start_that_trims_and_a_deleted_topic_are_clean() {
     let large: Vec<String> = numbered("x", 24).iter().map(|text| ".".repeat(300_000) + text).collect();
     produce(broker.bootstrap(), &topic, 0, &large);
     crate::harness::wait_for("the first segments to go", || {
-        (crate::client::watermarks(broker.bootstrap(), &topic, 0) == (15, 24)).then_some(())
+        // How many depends on how the client cuts its batches.
+        matches!(crate::client::watermarks(broker.bootstrap(), &topic, 0), (1.., 24)).then_some(())
     });
     for _ in 0..2 {
         broker.kill9();
