@@ -261,22 +261,16 @@ impl Drop for UringFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use glommio::{LocalExecutorBuilder, Placement, PoolPlacement};
 
     /// Direct I/O needs a real file system: the build's own directory is on one, `/tmp` may be a tmpfs.
     fn on_disk<F: Future<Output = ()> + 'static>(test: impl FnOnce(UringDisk, PathBuf) -> F + Send + 'static) {
         let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a temporary directory");
         let path = dir.path().to_path_buf();
-        LocalExecutorBuilder::new(Placement::Unbound)
-            .io_memory(64 << 10)
-            .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
-            .spawn(move || async move {
-                let disk = UringDisk::start(&path).await.expect("direct I/O");
-                test(disk, path).await;
-            })
-            .expect("an executor")
-            .join()
-            .expect("the test's task");
+        let run = move || async move {
+            let disk = UringDisk::start(&path).await.expect("direct I/O");
+            test(disk, path).await;
+        };
+        crate::executor::run("disk", run).expect("the test's task");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use crate::disk::Disk;
 use crate::record::ProducedBatch;
 use crate::storage::log::Log;
-use crate::storage::{AppendError, Appended, DeleteError, Storage};
-use crate::vocabulary::{LeaderEpoch, Offset, TimestampMs};
+use crate::storage::{AppendError, Appended, Storage};
+use crate::vocabulary::{LeaderEpoch, TimestampMs};
 use producers::{Producers, RememberedBatch, SequenceError, Verdict};
 
 /// A partition that this shard leads.
@@ -40,19 +40,6 @@ pub enum Refused {
 }
 
 impl<D: Disk> Partition<D> {
-    /// Deletes the records before `offset`; see [`Storage::delete_before`].
-    ///
-    /// # Errors
-    /// See [`DeleteError`].
-    pub async fn delete_before(
-        &self,
-        storage: &Storage<D>,
-        offset: Offset,
-        leader_epoch: LeaderEpoch,
-    ) -> Result<(), DeleteError> {
-        storage.delete_before(&self.log, offset, leader_epoch).await
-    }
-
     /// Appends a validated batch, unless it is there already. Does not wait.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::config::{self, BrokerConfig};
 use crate::coordinator::GroupSettings;
 use crate::disk::Disk;
 use crate::disk::uring::UringDisk;
+use crate::engine::TOPICS_DIRECTORY;
 use crate::executor::heartbeat::Work;
 use crate::metadata::plan::{self, PRODUCER_ID_BLOCK};
 use crate::metadata::{Command, METADATA_PARTITION, MetadataError, MetadataImage, NewTopic, OFFSETS_TOPIC};
@@ -161,7 +162,7 @@ pub struct Broker {
 
 /// The directory of a partition's files, relative to the data directory.
 pub fn directory(topic_name: &str, id: PartitionId) -> PathBuf {
-    PathBuf::from(format!("topics/{topic_name}-{}/{}", id.topic_id, id.index))
+    Path::new(TOPICS_DIRECTORY).join(format!("{topic_name}-{}", id.topic_id)).join(id.index.to_string())
 }
 
 /// The directory of the metadata log.

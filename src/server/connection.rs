@@ -471,7 +471,7 @@ fn next_frame(buffer: &mut BytesMut, frame_bytes_max: usize) -> Result<Option<By
 #[cfg(test)]
 mod tests {
     use super::*;
-    use glommio::{LocalExecutorBuilder, Placement};
+    use crate::executor;
     use std::io::{Read, Write};
     use std::net::TcpListener;
 
@@ -517,7 +517,7 @@ mod tests {
         let mut clients =
             [0; 2].map(|_| std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("a connection"));
         let accepted = [0; 2].map(|_| listener.accept().expect("a connection"));
-        let serving = LocalExecutorBuilder::new(Placement::Unbound).io_memory(64 << 10).spawn(move || async move {
+        let serve_all = move || async move {
             let service = Rc::new(Echo::default());
             let connections = accepted.map(|(socket, peer)| {
                 let handover = Handover { socket: socket.into(), peer, unread: BytesMut::new(), moves: 0 };
@@ -526,8 +526,8 @@ mod tests {
             for connection in connections {
                 assert!(matches!(connection.await, Served::Closed));
             }
-        });
-        let serving = serving.expect("an executor");
+        };
+        let serving = std::thread::spawn(|| executor::run("connections", serve_all));
         clients[0].write_all(b"\0\0\0\x05panic").expect("sent");
         assert_eq!(clients[0].read(&mut [0; 9]).expect("the end"), 0, "the connection is closed without an answer");
         clients[1].write_all(b"\0\0\0\x05hello").expect("sent");
@@ -535,6 +535,6 @@ mod tests {
         clients[1].read_exact(&mut answer).expect("an answer");
         assert_eq!(&answer, b"hello");
         drop(clients);
-        serving.join().expect("the executor has outlived the panic");
+        serving.join().expect("a thread").expect("the executor has outlived the panic");
     }
 }

@@ -59,7 +59,7 @@ async fn check_one(broker: &Broker, id: PartitionId, partition: &Partition<Uring
     };
     let start = partition.log.start();
     let from = partition.log.retained_from(disk, retention).await?;
-    partition.delete_before(&broker.storage, from, Topic::LEADER_EPOCH).await?;
+    broker.storage.delete_before(&partition.log, from, Topic::LEADER_EPOCH).await?;
     if from > start {
         tracing::info!("partition {id}: offsets {start} to {from} are deleted by retention");
     }

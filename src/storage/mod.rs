@@ -504,4 +504,6 @@ impl<D: Disk> Engine<D> {
 }
 
 #[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod tests;

@@ -53,7 +53,7 @@ async fn delete(broker: &Broker, id: PartitionId, offset: Offset) -> Result<Offs
     if !(0..=high_watermark).contains(&offset) {
         return Err(ErrorCode::OffsetOutOfRange);
     }
-    match partition.delete_before(&broker.storage, offset, Topic::LEADER_EPOCH).await {
+    match broker.storage.delete_before(&partition.log, offset, Topic::LEADER_EPOCH).await {
         Ok(()) => {}
         // The records are gone; the files are tried again.
         Err(DeleteError::Files(error)) => tracing::error!("partition {id}: {error}"),

@@ -1,106 +1,21 @@
 //! Compaction on the simulated disk, step by step: what it leaves, and what happens when the disk fails it.
 
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::time::Duration;
-
-use bytes::Bytes;
 
 use super::{Cleaning, CompactionBounds, CompactionError, CompactionRules, Inline};
 use crate::disk::Disk;
-use crate::disk::sim::{OperationKind, SimDisk, SimExecutor, SimOptions};
+use crate::disk::sim::OperationKind;
 use crate::record::{BatchBuilder, BatchHeader, max_timestamp_offset, records, split_batches};
-use crate::storage::log::{Log, Rolling};
-use crate::storage::recovery::{Recovery, Replay};
+use crate::storage::log::Rolling;
 use crate::storage::segment::Limit;
-use crate::storage::{Storage, StorageOptions};
-use crate::vocabulary::{Offset, PartitionId, ShardId, TopicId};
+use crate::storage::simulated::{ID, SEGMENT_BYTES, Shard};
+use crate::vocabulary::Offset;
 
-const DATA_DIR: &str = "/data";
-const SEGMENT_BYTES: u64 = 2000;
-const ID: PartitionId = PartitionId { topic_id: TopicId([5; 16]), index: 0 };
 const RULES: CompactionRules =
     CompactionRules { min_lag_ms: 0, max_lag_ms: i64::MAX, dirty_ratio_millionths: 100_000, delete_retention_ms: 0 };
 const BOUNDS: CompactionBounds = CompactionBounds { key_map_bytes: 1 << 20, bytes_per_second: None };
 
-struct NoState;
-
-impl Replay for NoState {
-    fn directory(&self, _: PartitionId) -> Option<PathBuf> {
-        Some("topics/t/0".into())
-    }
-
-    fn restore(&mut self, _: PartitionId, _: &[u8]) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn apply(&mut self, _: PartitionId, _: &BatchHeader, _: Offset) {}
-
-    fn snapshot(&self, _: PartitionId) -> Bytes {
-        Bytes::new()
-    }
-}
-
-/// One shard with one partition.
-struct Shard {
-    executor: SimExecutor,
-    disk: SimDisk,
-    storage: Storage<SimDisk>,
-    log: Rc<Log<SimDisk>>,
-}
-
 impl Shard {
-    fn new() -> Shard {
-        let executor = SimExecutor::new(1);
-        let disk = SimDisk::new(&executor.clock(), 1, SimOptions::default());
-        disk.install_dir(Path::new(DATA_DIR)).unwrap();
-        Shard::start(executor, disk, 1)
-    }
-
-    /// The first of so many shards, which has the partition.
-    fn start(executor: SimExecutor, disk: SimDisk, shards: usize) -> Shard {
-        let recovered = executor.run_until(async {
-            let mut recovery = Recovery::open(disk.clone(), Path::new(DATA_DIR), SEGMENT_BYTES, false).await.unwrap();
-            recovery.replay(|_| true, &mut NoState).await.unwrap();
-            recovery.finish(shards, |_| Some(ShardId(0)), &NoState).await.unwrap().remove(0)
-        });
-        let options = StorageOptions { segment_bytes: SEGMENT_BYTES, ..StorageOptions::default() };
-        let start = Storage::start(disk.clone(), Path::new(DATA_DIR), options, recovered, Rc::new(|_| Bytes::new()));
-        let (storage, loops) = executor.run_until(start).unwrap();
-        for future in loops {
-            executor.spawn(future);
-        }
-        let log = storage.open_log(ID, Path::new("topics/t/0"));
-        Shard { executor, disk, storage, log }
-    }
-
-    /// The same after a kill: what was written is there, nothing else was done.
-    fn restart(self) -> Shard {
-        self.restart_with(1)
-    }
-
-    fn restart_with(self, shards: usize) -> Shard {
-        let Shard { executor, disk, storage, log } = self;
-        drop((storage, log));
-        executor.abandon_tasks();
-        Shard::start(executor, disk.kill(), shards)
-    }
-
-    /// Appends one record a batch: key, value's length, timestamp.
-    fn append(&self, records: &[(&str, Option<usize>, i64)]) {
-        self.executor.run_until(async {
-            for (key, value, timestamp) in records {
-                let value = value.map(|len| vec![7; len]);
-                let mut builder = BatchBuilder::new();
-                builder.append(*timestamp, Some(key.as_bytes()), value.as_deref(), &[]);
-                let batch = builder.build().unwrap();
-                let header = BatchHeader::parse(&batch).unwrap();
-                let appended = self.storage.append(&self.log, batch, &header, 0).unwrap();
-                appended.commit.durable().await.unwrap();
-            }
-        });
-    }
-
     fn compact_by(
         &self,
         rules: &CompactionRules,
