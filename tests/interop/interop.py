@@ -6,10 +6,11 @@ import sys
 import time
 from pathlib import Path
 
+import child_process
 from brokers import Corelog, Kafka, fresh
 from catalog import CLIENTS, SOURCES, kafka_jars
 from features import FEATURES
-from process import Failure, Process, end_all, tail
+from process import Failure, Process, tail
 from table import Allowed, complete, markdown, parse
 
 HERE = Path(__file__).parent
@@ -119,4 +120,4 @@ if __name__ == "__main__":
     except Failure as failure:
         sys.exit(f"tests/interop/run: {failure}")
     finally:
-        end_all()
+        child_process.end_all()

@@ -1,16 +1,13 @@
 """Child processes: each in a group of its own, with a deadline, ended with this script whatever happens."""
 
-import atexit
-import ctypes
 import os
 import signal
 import subprocess
 import time
 
-PR_SET_PDEATHSIG = 1
-LINES_SHOWN = 15
+import child_process
 
-_running = set()
+LINES_SHOWN = 15
 
 
 class Failure(Exception):
@@ -24,18 +21,14 @@ class Process:
         self.seconds, self.overdue, self.err = seconds, False, err
         self.began = time.monotonic()
         with open(out, "ab") as stdout, open(err, "ab") as stderr:
-            self.child = subprocess.Popen(
-                [str(word) for word in command],
+            self.child = child_process.start(
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
                 cwd=cwd,
                 env={**os.environ, **(env or {})},
-                start_new_session=True,
-                # Also when this script is ended by SIGKILL.
-                preexec_fn=lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
             )
-        _running.add(self)
 
     def poll(self):
         """The exit code, or None while it runs."""
@@ -62,13 +55,7 @@ class Process:
 
     def kill(self):
         """SIGKILL to what is left of the group."""
-        if self in _running:
-            try:
-                os.killpg(self.child.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            self.child.wait()
-            _running.discard(self)
+        child_process.end(self.child)
 
 
 def run(command, log, seconds, cwd=None, env=None):
@@ -85,12 +72,5 @@ def tail(path, lines=LINES_SHOWN):
     return "\n".join(f"    {line}" for line in path.read_text(errors="replace").splitlines()[-lines:])
 
 
-def end_all():
-    """Ends what still runs."""
-    for process in list(_running):
-        process.kill()
-
-
-atexit.register(end_all)
 # So that atexit runs.
 signal.signal(signal.SIGTERM, lambda *_: exit(1))

@@ -4,10 +4,11 @@ import re
 from contextlib import contextmanager
 from pathlib import Path
 
+import child_process
 import clients
 from broker import Broker
 from corpus import Text
-from process import Failure, Process, Reader, end_all
+from process import Failure, Process, Reader
 
 MEGABYTE = 1e6
 
@@ -37,7 +38,7 @@ class Bench:
             print(f"FAILED  {name}: {failure}", flush=True)
             print(f"--- the end of the broker's log, {broker.log}:", *broker.tail(), "---", sep="\n", flush=True)
         finally:
-            end_all()
+            child_process.end_all()
 
     def report(self, name, finding):
         self.passed += 1

@@ -1,18 +1,16 @@
 """Runs broker and clients: each with a deadline, each ended with this script, whatever happens."""
 
-import atexit
-import ctypes
 import hashlib
 import os
-import signal
 import subprocess
 import threading
 import time
 from dataclasses import dataclass
 
+import child_process
+
 BLOCK_BYTES = 1 << 20
 STDERR_LINES_SHOWN = 15
-PR_SET_PDEATHSIG = 1
 
 
 class Failure(Exception):
@@ -37,16 +35,9 @@ class Process:
         self._overdue = False
         self.began = time.monotonic()
         with open(log, "ab") as stderr:
-            self.child = subprocess.Popen(
-                command,
-                stdin=stdin if stdin is not None else subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-                # Also when this script is ended by SIGKILL. All children are started on the main thread, whose end counts.
-                preexec_fn=lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
+            self.child = child_process.start(
+                command, stdin=stdin if stdin is not None else subprocess.DEVNULL, stdout=stdout, stderr=stderr
             )
-        _running.add(self)
         self._timer = threading.Timer(deadline, self._expire)
         self._timer.daemon = True
         self._timer.start()
@@ -64,11 +55,7 @@ class Process:
     def kill(self):
         """SIGKILL to the whole group; nothing when it has ended and been waited for."""
         if self.child.returncode is None:
-            try:
-                os.killpg(self.child.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            self.child.wait()
+            child_process.end(self.child)
         self._forget()
 
     def wait(self):
@@ -94,14 +81,11 @@ class Process:
 
     def _expire(self):
         self._overdue = True
-        try:
-            os.killpg(self.child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        child_process.kill_group(self.child)
 
     def _forget(self):
         self._timer.cancel()
-        _running.discard(self)
+        child_process.forget(self.child)
 
 
 class Reader:
@@ -135,13 +119,3 @@ class Reader:
                 self.process.wait()
                 raise Failure(f"{self.process.name} ended before {what}; {self.process.said()}")
             time.sleep(0.02)
-
-
-def end_all():
-    """Ends what still runs."""
-    for process in list(_running):
-        process.kill()
-
-
-_running = set()
-atexit.register(end_all)

@@ -1,4 +1,5 @@
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
@@ -29,13 +30,12 @@ final class GroupFeatures {
     }
 
     private KafkaConsumer<byte[], byte[]> subscribed(String topic, String group, String... config) {
-        String[] timing = {"session.timeout.ms", "6000", "heartbeat.interval.ms", "500"};
-        boolean server = Arrays.asList(config).contains("consumer");
-        String[] all = server ? config : Arrays.copyOf(config, config.length + timing.length);
-        if (!server) {
-            System.arraycopy(timing, 0, all, config.length, timing.length);
+        List<String> all = new ArrayList<>(List.of(config));
+        // With the new protocol the broker says these.
+        if (!all.contains("consumer")) {
+            all.addAll(List.of("session.timeout.ms", "6000", "heartbeat.interval.ms", "500"));
         }
-        var reader = session.consumer(group, all);
+        var reader = session.consumer(group, all.toArray(String[]::new));
         reader.subscribe(List.of(topic));
         return reader;
     }

@@ -45,12 +45,17 @@ final class Session implements AutoCloseable {
         return System.getenv().getOrDefault("INTEROP_CLIENT", "java") + "-" + what + "-" + names;
     }
 
+    private static Map<String, String> pairs(String... config) {
+        Map<String, String> pairs = new HashMap<>();
+        for (int at = 0; at < config.length; at += 2) {
+            pairs.put(config[at], config[at + 1]);
+        }
+        return pairs;
+    }
+
     String topic(String what, int partitions, String... config) throws Exception {
         String name = freshName(what);
-        Map<String, String> configs = new HashMap<>();
-        for (int at = 0; at < config.length; at += 2) {
-            configs.put(config[at], config[at + 1]);
-        }
+        Map<String, String> configs = pairs(config);
         NewTopic topic = new NewTopic(name, Optional.of(partitions), Optional.of((short) 1)).configs(configs);
         admin.createTopics(List.of(topic)).all().get(SECONDS_MAX, TimeUnit.SECONDS);
         return name;
@@ -60,9 +65,7 @@ final class Session implements AutoCloseable {
         Map<String, Object> configs = new HashMap<>(Map.of(
             "bootstrap.servers", address, "delivery.timeout.ms", "20000", "request.timeout.ms", "10000",
             "max.block.ms", "20000"));
-        for (int at = 0; at < config.length; at += 2) {
-            configs.put(config[at], config[at + 1]);
-        }
+        configs.putAll(pairs(config));
         return new KafkaProducer<>(configs, new ByteArraySerializer(), new ByteArraySerializer());
     }
 
@@ -97,9 +100,7 @@ final class Session implements AutoCloseable {
         Map<String, Object> configs = new HashMap<>(Map.of(
             "bootstrap.servers", address, "auto.offset.reset", "earliest", "enable.auto.commit", "false",
             "fetch.max.wait.ms", "50", "request.timeout.ms", "10000", "default.api.timeout.ms", "20000", "group.id", group));
-        for (int at = 0; at < config.length; at += 2) {
-            configs.put(config[at], config[at + 1]);
-        }
+        configs.putAll(pairs(config));
         return new KafkaConsumer<>(configs, new ByteArrayDeserializer(), new ByteArrayDeserializer());
     }
 
